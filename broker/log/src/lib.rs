@@ -10,38 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-// ---- disk.rs -------------------------------------------------------------------------------------------------------
-/// What the engine needs of a disk. Paths are relative to the data directory. Object safe, thread safe.
-pub trait Disk: Send + Sync + 'static {
-    /// Opens for reading and writing. `create`: made if absent (durable only after `sync_dir` of the parent).
-    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>>;
-    fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Names in a directory with whether each is a directory; sorted.
-    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>>;
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    fn remove_file(&self, path: &Path) -> io::Result<()>;
-    fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Space of the file system that holds the data directory.
-    fn space(&self) -> io::Result<DiskSpace>;
-}
-#[derive(Clone, Copy, Debug)]
-pub struct DiskSpace { pub total_bytes: u64, pub free_bytes: u64 }
-pub trait DiskFile: Send + Sync + 'static {
-    /// Reads up to `buf.len()` bytes; 0 at the end.
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
-    /// The same past the page cache (O_DIRECT or POSIX_FADV_DONTNEED first), for recovery.
-    fn read_at_medium(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Writes all of the slices, one behind the other.
-    fn write_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()>;
-    /// fdatasync.
-    fn sync(&self) -> io::Result<()>;
-    fn truncate(&self, len: u64) -> io::Result<()>;
-    fn len(&self) -> io::Result<u64>;
-    /// Reserves space so that a sync need not write metadata; best effort.
-    fn allocate(&self, len: u64) -> io::Result<()>;
-}
+mod disk;
+mod file_cache;
+mod marks;
+
+pub use disk::{Disk, DiskFile, DiskSpace, OsDisk};
+pub use file_cache::FileCache;
+pub use marks::{MarkState, MarkStore};
 
 // ---- log.rs --------------------------------------------------------------------------------------------------------
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,24 +40,6 @@ pub struct LogConfig {
 /// What all partitions of a data directory share.
 #[derive(Clone)]
 pub struct LogEnv { pub disk: Arc<dyn Disk>, pub marks: Arc<MarkStore>, pub files: Arc<FileCache> }
-/// Bounded cache of open segment files (LRU by count). Descriptors do not grow with idle partitions.
-pub struct FileCache { _p: () }
-impl FileCache { pub fn new(_open_files_max: usize) -> FileCache { todo!() } }
-
-/// Sync marks: `marks/shard-<n>`, two checksummed slots per partition. Interior mutability, thread safe.
-pub struct MarkStore { _p: () }
-impl MarkStore {
-    /// Reads every mark file there is (the number of shards may have changed).
-    pub fn open(_disk: Arc<dyn Disk>, _shards: usize) -> Result<MarkStore, LogError> { todo!() }
-    pub fn shard_of(&self, _key: PartitionKey) -> usize { todo!() }
-    /// Writes (not syncs) new ends of a shard's partitions; rides the next `sync`.
-    pub fn write(&self, _shard: usize, _ends: &[(PartitionKey, Offset)]) -> Result<(), LogError> { todo!() }
-    pub fn sync(&self, _shard: usize) -> Result<(), LogError> { todo!() }
-    /// Whether marks were written since the last sync of that shard.
-    pub fn is_dirty(&self, _shard: usize) -> bool { todo!() }
-    pub fn remove(&self, _key: PartitionKey) -> Result<(), LogError> { todo!() }
-}
-
 /// One partition's log. `log_start <= synced_end <= end`.
 pub struct Log { _p: () }
 
@@ -217,5 +174,3 @@ impl LogError {
     pub fn is_full(&self) -> bool { matches!(self, LogError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull || source.kind() == io::ErrorKind::QuotaExceeded) }
 }
 
-// ---- guard.rs: disk guard (reserve file, two watermarks) ------------------------------------------------------------
-// ---- trash.rs: topic deletion (`topics/<uuid>` -> `topics/<uuid>.deleted`, sync parent, unlink in bounded steps), quarantine

@@ -1,0 +1,196 @@
+//! The operating system's disk. The one file of this crate that touches `std::fs`.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the fence's one gate"
+)]
+
+use super::{Disk, DiskFile, DiskSpace, check_path};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Name of the lock file in the data directory; it holds nothing.
+const LOCK_FILE: &str = "LOCK";
+
+/// Slices handed to one `pwritev`; Linux takes at most `IOV_MAX` = 1024.
+const SLICES_PER_WRITE_MAX: usize = 1024;
+
+/// The page cache drops whole pages only, so ranges to drop grow to this. The largest page size of Linux (arm64).
+const PAGE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A data directory of the operating system, locked for as long as this value lives.
+pub struct OsDisk {
+    root: PathBuf,
+    /// Holds the lock; the kernel releases it when the process dies, however it dies.
+    _lock: File,
+}
+
+impl OsDisk {
+    /// Opens a data directory, making it if it is absent. Fails with `ResourceBusy` if another process has it open.
+    pub fn open(root: &Path) -> io::Result<OsDisk> {
+        if !root.try_exists()? {
+            std::fs::create_dir_all(root)?;
+            let parent = root.canonicalize()?.parent().map(Path::to_owned);
+            parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+        }
+        let lock = open_file(&root.join(LOCK_FILE), true)?;
+        match retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(OsDisk {
+                root: root.to_owned(),
+                _lock: lock,
+            }),
+            Err(Errno::WOULDBLOCK) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!(
+                    "data directory {} is in use by another broker",
+                    root.display()
+                ),
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn at(&self, path: &Path) -> io::Result<PathBuf> {
+        check_path(path)?;
+        Ok(self.root.join(path))
+    }
+}
+
+fn open_file(path: &Path, create: bool) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let flags = if create {
+        flags | OFlags::CREATE
+    } else {
+        flags
+    };
+    // Records are nobody else's to read.
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
+    Ok(File::from(retry_on_intr(|| {
+        rustix::fs::open(path, flags, mode)
+    })?))
+}
+
+impl Disk for OsDisk {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(OsFile(open_file(&self.at(path)?, create)?)))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.at(path)?.try_exists()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.at(dir)?)? {
+            let entry = entry?;
+            // None of our names is other than ASCII: a foreign one only has to show in the list.
+            let name = entry.file_name().to_string_lossy().into_owned();
+            names.push((name, entry.file_type()?.is_dir()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(self.at(dir)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(self.at(from)?, self.at(to)?)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(self.at(path)?)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(self.at(path)?)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = self.at(dir)?;
+        let dir = retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()))?;
+        Ok(rustix::fs::fsync(dir)?)
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        let stat = retry_on_intr(|| rustix::fs::statvfs(&self.root))?;
+        Ok(DiskSpace {
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match retry_on_intr(|| rustix::io::pread(&self.0, &mut *rest, position + done as u64))?
+            {
+                0 => break,
+                read => done += read,
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_at_medium(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let start = position / PAGE_BYTES_MAX * PAGE_BYTES_MAX;
+        let end = (position + buf.len() as u64).next_multiple_of(PAGE_BYTES_MAX);
+        // A length of none would mean "to the end of the file"; only an empty `buf` gets there.
+        rustix::fs::fadvise(
+            &self.0,
+            start,
+            NonZeroU64::new(end - start),
+            Advice::DontNeed,
+        )?;
+        self.read_at(buf, position)
+    }
+
+    fn write_at(&self, slices: &[&[u8]], mut position: u64) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        let mut rest = slices.as_mut_slice();
+        // Skips leading empty slices, so that an empty `rest` means that all is written.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let now = &rest[..rest.len().min(SLICES_PER_WRITE_MAX)];
+            match retry_on_intr(|| rustix::io::pwritev(&self.0, now, position))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // No retry, not even when interrupted: after a failure the pages may count as clean.
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.0, len))?)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match retry_on_intr(|| rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
