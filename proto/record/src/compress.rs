@@ -1,0 +1,178 @@
+//! The codecs: each compresses a whole buffer and decompresses within a bound.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use zstd::zstd_safe::{self, DCtx, zstd_sys::ZSTD_ErrorCode};
+
+use crate::limits::{FIRST_OUTPUT_BYTES_MIN, FIRST_OUTPUT_RATIO};
+use crate::{RecordError, snappy};
+
+/// How the records of a batch are compressed. The numbers are Kafka's and frozen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None = 0,
+    /// RFC 1952, level 6.
+    Gzip = 1,
+    /// Snappy in the framing of Java's `SnappyOutputStream`; a bare snappy block is read, too.
+    Snappy = 2,
+    /// LZ4 frames of independent 64 KiB blocks.
+    Lz4 = 3,
+    /// RFC 8878, level 3.
+    Zstd = 4,
+}
+
+/// Kafka's default and zstd's own.
+const ZSTD_LEVEL: i32 = 3;
+
+/// The first four bytes of an LZ4 frame. Legacy and skippable frames start otherwise.
+const LZ4_MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
+
+impl Compression {
+    /// The codec in the low three attribute bits, if they name one.
+    pub(crate) fn from_bits(attributes: u16) -> Option<Compression> {
+        match attributes & 0b111 {
+            0 => Some(Compression::None),
+            1 => Some(Compression::Gzip),
+            2 => Some(Compression::Snappy),
+            3 => Some(Compression::Lz4),
+            4 => Some(Compression::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Appends `plain`, compressed, to `out`.
+    pub(crate) fn compress(self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        match self {
+            Compression::None => out.write_all(plain),
+            Compression::Gzip => gzip(plain, out),
+            Compression::Snappy => snappy::compress(plain, out),
+            Compression::Lz4 => lz4(plain, out),
+            Compression::Zstd => zstd(plain, out),
+        }
+        .map_err(|error| RecordError::Compressor {
+            codec: self,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The decompressed bytes, at most `max` of them; see [`crate::limits`] for the memory it takes.
+    pub(crate) fn decompress(self, packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
+        let damaged = |reason: String| RecordError::Compressed {
+            codec: self,
+            reason,
+        };
+        match self {
+            Compression::None if packed.len() > max => Err(RecordError::DecodedTooLarge { max }),
+            Compression::None => Ok(packed.to_vec()),
+            Compression::Gzip => read_bounded(MultiGzDecoder::new(packed), packed.len(), max)
+                .map_err(|error| damaged(error.to_string()))?
+                .ok_or(RecordError::DecodedTooLarge { max }),
+            Compression::Snappy => snappy::decompress(packed, max),
+            Compression::Lz4 if !packed.starts_with(&LZ4_MAGIC) => {
+                Err(damaged("not an LZ4 frame".to_owned()))
+            }
+            Compression::Lz4 => read_bounded(FrameDecoder::new(packed), packed.len(), max)
+                .map_err(|error| damaged(error.to_string()))?
+                .ok_or(RecordError::DecodedTooLarge { max }),
+            Compression::Zstd => unzstd(packed, max),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Snappy => "snappy",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        })
+    }
+}
+
+fn gzip(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut encoder = GzEncoder::new(out, flate2::Compression::default());
+    encoder.write_all(plain)?;
+    encoder.finish().map(drop)
+}
+
+/// Kafka's Java client reads independent blocks only.
+fn lz4(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let info = FrameInfo::new()
+        .block_size(BlockSize::Max64KB)
+        .block_mode(BlockMode::Independent);
+    let mut encoder = FrameEncoder::with_frame_info(info, out);
+    encoder.write_all(plain)?;
+    encoder.finish().map(drop).map_err(io::Error::from)
+}
+
+fn zstd(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
+    encoder.set_pledged_src_size(Some(plain.len() as u64))?;
+    encoder.write_all(plain)?;
+    encoder.finish().map(drop)
+}
+
+/// Zstd in one call per attempt: the output is the window, so that no window size in a frame, up to
+/// 128 MiB at the levels that Kafka allows, can reserve memory. Where the output does not fit, the
+/// next attempt has four times the room, at most `max`.
+fn unzstd(packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
+    let too_small = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
+    let mut context = DCtx::create();
+    let mut room = first_room(packed.len(), max);
+    loop {
+        let mut out = Vec::with_capacity(room);
+        match context.decompress(&mut out, packed) {
+            Ok(_) => return Ok(out),
+            Err(code) if code == too_small && room < max => {
+                room = room.saturating_mul(4).min(max);
+            }
+            Err(code) if code == too_small => return Err(RecordError::DecodedTooLarge { max }),
+            Err(code) => {
+                let reason = zstd_safe::get_error_name(code).to_owned();
+                return Err(RecordError::Compressed {
+                    codec: Compression::Zstd,
+                    reason,
+                });
+            }
+        }
+    }
+}
+
+/// Reads to the end; `None` if that is more than `max` bytes.
+fn read_bounded(
+    mut reader: impl Read,
+    packed_len: usize,
+    max: usize,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut out = Vec::with_capacity(first_room(packed_len, max));
+    loop {
+        if out.len() == out.capacity() {
+            if out.len() >= max {
+                let more = reader.read(&mut [0])?;
+                return Ok((more == 0).then_some(out));
+            }
+            out.reserve_exact(out.len().max(FIRST_OUTPUT_BYTES_MIN).min(max - out.len()));
+        }
+        let start = out.len();
+        let room = (out.capacity() - start).min(max - start);
+        let read = (&mut reader).take(room as u64).read_to_end(&mut out)?;
+        if read < room {
+            return Ok(Some(out));
+        }
+    }
+}
+
+fn first_room(packed_len: usize, max: usize) -> usize {
+    packed_len
+        .saturating_mul(FIRST_OUTPUT_RATIO)
+        .max(FIRST_OUTPUT_BYTES_MIN)
+        .min(max)
+}
