@@ -6,6 +6,8 @@
 )]
 
 mod codegen;
+#[cfg(test)]
+mod tidy;
 
 use std::path::{Path, PathBuf};
 

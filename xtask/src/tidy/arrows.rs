@@ -1,0 +1,145 @@
+//! Who may depend on whom. THINK HARD ABOUT THE LAYERS BEFORE CHANGING THE TABLE.
+//!
+//! A crate exists to keep a dependency out; ARCHITECTURE.md gives the reasons.
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What one crate may use, not counting its tests.
+struct Rule {
+    krate: &'static str,
+    /// Crates of this repository.
+    ours: &'static [&'static str],
+    /// Crates of others.
+    others: Others,
+}
+
+enum Others {
+    /// These and no more: for crates that must stay deterministic, or lean.
+    Only(&'static [&'static str]),
+    /// Anything but these: for the edges, where the libraries come and go.
+    AnyBut(&'static [&'static str]),
+}
+use Others::{AnyBut, Only};
+
+const KUBERNETES: &[&str] = &["kube", "k8s-openapi", "schemars", "opendal"];
+/// `cli` and `e2e` talk to brokers through the SDK and never by hand.
+const KUBERNETES_AND_WIRE: &[&str] = &[
+    "kube",
+    "k8s-openapi",
+    "schemars",
+    "opendal",
+    "tonic",
+    "tonic-prost",
+    "prost",
+];
+
+const TABLE: &[Rule] = &[
+    Rule {
+        krate: "headwater-record",
+        ours: &[],
+        others: Only(&[
+            "bytes",
+            "crc32c",
+            "flate2",
+            "lz4_flex",
+            "snap",
+            "thiserror",
+            "zstd",
+        ]),
+    },
+    Rule {
+        krate: "headwater-proto",
+        ours: &[],
+        others: Only(&["bytes", "prost", "prost-types", "tonic", "tonic-prost"]),
+    },
+    Rule {
+        krate: "headwater-log",
+        ours: &["headwater-record"],
+        // rustix: the system calls that the standard library lacks, for the one disk file.
+        others: Only(&["bytes", "crc32c", "rustix", "thiserror", "tracing", "uuid"]),
+    },
+    Rule {
+        krate: "headwater-core",
+        ours: &["headwater-log", "headwater-record"],
+        // prost: for messages that the core itself keeps on disk, never for the wire contract.
+        others: Only(&["bytes", "crc32c", "prost", "thiserror", "tracing", "uuid"]),
+    },
+    Rule {
+        krate: "headwater-broker",
+        ours: &[
+            "headwater-core",
+            "headwater-log",
+            "headwater-proto",
+            "headwater-record",
+        ],
+        others: AnyBut(KUBERNETES),
+    },
+    Rule {
+        krate: "headwater-client",
+        ours: &["headwater-proto", "headwater-record"],
+        others: AnyBut(KUBERNETES),
+    },
+    Rule {
+        krate: "headwater-cli",
+        // broker: feature `embedded`, for `quickstart`.
+        ours: &["headwater-broker", "headwater-client"],
+        others: AnyBut(KUBERNETES_AND_WIRE),
+    },
+    Rule {
+        krate: "headwater-e2e",
+        ours: &["headwater-client"],
+        others: AnyBut(KUBERNETES_AND_WIRE),
+    },
+    // Chores may use anything of others, and nothing of ours: floors must not run our code.
+    Rule {
+        krate: "xtask",
+        ours: &[],
+        others: AnyBut(&[]),
+    },
+];
+
+#[test]
+fn dependencies_follow_the_table() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(crate::repository().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
+    let members: Vec<_> = metadata
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+
+    let mut findings = Vec::new();
+    for package in &metadata.packages {
+        let Some(rule) = TABLE
+            .iter()
+            .find(|rule| rule.krate == package.name.as_str())
+        else {
+            findings.push(format!("{} has no row in the table", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            if dependency.kind == DependencyKind::Development {
+                continue;
+            }
+            let name = dependency.name.as_str();
+            let allowed = if members.contains(&name) {
+                rule.ours.contains(&name)
+            } else {
+                match rule.others {
+                    Only(allowed) => allowed.contains(&name),
+                    AnyBut(banned) => !banned.contains(&name),
+                }
+            };
+            if !allowed {
+                findings.push(format!("{} must not use {name}", package.name));
+            }
+        }
+    }
+    super::expect_none(
+        "dependencies against the table in xtask/src/tidy/arrows.rs",
+        &findings,
+    );
+}
