@@ -30,8 +30,11 @@ pub struct ProducerIdentity {
 }
 
 impl ProducerIdentity {
-    /// The sequence number `count` records behind the first. After `i32::MAX` comes 0.
+    /// The sequence number `count` records behind the first. After `i32::MAX` comes 0; -1 stays -1.
     pub const fn sequence_after(&self, count: u32) -> i32 {
+        if self.base_sequence < 0 {
+            return self.base_sequence;
+        }
         ((self.base_sequence as i64 + count as i64) & i32::MAX as i64) as i32
     }
 }
@@ -196,7 +199,8 @@ impl BatchHeader {
         self.attributes & CONTROL != 0
     }
 
-    /// Sequence number of the last record, if an idempotent producer wrote the batch.
+    /// Sequence number of the last record, if an idempotent producer wrote the batch; -1 in control
+    /// batches.
     pub fn last_sequence(&self) -> Option<i32> {
         self.producer
             .map(|producer| producer.sequence_after(self.last_offset_delta))
