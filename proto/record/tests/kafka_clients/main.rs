@@ -152,7 +152,7 @@ fn write_ours(dir: &Path) {
     }
     ours.batches = batches;
     ours.partitions.extend((0..200u32).map(|number| {
-        let key: Bytes = number
+        let key = number
             .pow(2)
             .to_le_bytes()
             .repeat(number as usize % 5)
