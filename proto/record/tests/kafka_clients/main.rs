@@ -152,11 +152,7 @@ fn write_ours(dir: &Path) {
     }
     ours.batches = batches;
     ours.partitions.extend((0..200u32).map(|number| {
-        let key = number
-            .pow(2)
-            .to_le_bytes()
-            .repeat(number as usize % 5)
-            .into();
+        let key = number.pow(2).to_le_bytes().repeat(number as usize % 5);
         let hex = key.iter().map(|byte| format!("{byte:02x}")).collect();
         PartitionVector {
             partition: partition_for_key(&key, 12),
