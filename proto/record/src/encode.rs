@@ -130,6 +130,17 @@ impl BatchBuilder {
     }
 }
 
+impl Batch {
+    /// The same records as another producer's, or with another sequence: one copy and one CRC pass.
+    pub fn produced_by(&self, producer: ProducerIdentity) -> Batch {
+        let mut header = *self.header();
+        header.producer = Some(producer);
+        let mut bytes = self.bytes().to_vec();
+        seal(&mut header, &mut bytes).expect("its size was allowed before");
+        Batch::from_encoded(header, bytes.into())
+    }
+}
+
 /// Fills size and CRC into `header` and writes it to the front of `bytes`.
 fn seal(header: &mut BatchHeader, bytes: &mut [u8]) -> Result<(), RecordError> {
     header.size_bytes = bytes.len();

@@ -194,3 +194,23 @@ fn an_empty_batch_and_an_impossible_time_are_refused() {
     ));
     assert_eq!((builder.len(), builder.size_bytes()), (1, size));
 }
+
+#[test]
+fn a_batch_passed_to_another_producer_differs_in_nothing_else() {
+    let producer = ProducerIdentity {
+        id: 7,
+        epoch: 2,
+        base_sequence: 40,
+    };
+    for codec in CODECS {
+        let batch = batch_of(codec, &corner_records());
+        let passed_on = batch.produced_by(producer);
+        let size = batch.bytes().len();
+        let verified = Batch::verify(passed_on.bytes().clone(), size).expect("still valid");
+        assert_eq!(verified.header().producer, Some(producer));
+        assert_eq!(
+            verified.records(usize::MAX >> 1),
+            batch.records(usize::MAX >> 1)
+        );
+    }
+}
