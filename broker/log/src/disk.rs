@@ -11,6 +11,10 @@
 //! - A file that was removed or renamed stays usable through the handles that are open.
 
 mod os;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+#[cfg(any(test, feature = "sim"))]
+pub mod suite;
 
 pub use os::OsDisk;
 

@@ -14,6 +14,8 @@ mod disk;
 mod file_cache;
 mod marks;
 
+#[cfg(any(test, feature = "sim"))]
+pub use disk::{sim, suite};
 pub use disk::{Disk, DiskFile, DiskSpace, OsDisk};
 pub use file_cache::FileCache;
 pub use marks::{MarkState, MarkStore};

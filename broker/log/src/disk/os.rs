@@ -197,3 +197,39 @@ impl DiskFile for OsFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::suite;
+    use std::cell::Cell;
+
+    #[test]
+    fn the_operating_system_keeps_the_contract() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Cell::new(0);
+        suite::run(|| {
+            made.set(made.get() + 1);
+            OsDisk::open(&dir.path().join(format!("data/{}", made.get()))).unwrap()
+        });
+    }
+
+    #[test]
+    fn two_brokers_never_share_a_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = OsDisk::open(dir.path()).unwrap();
+        let error = OsDisk::open(dir.path())
+            .err()
+            .expect("the second is refused");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "data directory {} is in use by another broker",
+                dir.path().display()
+            )
+        );
+        drop(first);
+        OsDisk::open(dir.path()).unwrap();
+    }
+}
