@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 use zstd::zstd_safe::{self, DCtx, zstd_sys::ZSTD_ErrorCode};
 
-use crate::limits::{FIRST_OUTPUT_BYTES_MIN, FIRST_OUTPUT_RATIO};
+use crate::limits::{FIRST_OUTPUT_BYTES_MIN, FIRST_OUTPUT_RATIO, ZSTD_LIKELY_RATIO_MAX};
 use crate::{RecordError, snappy};
 
 /// How the records of a batch are compressed. The numbers are Kafka's and frozen.
@@ -126,7 +126,7 @@ fn zstd(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 fn unzstd(packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
     let too_small = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
     let mut context = DCtx::create();
-    let mut room = first_room(packed.len(), max);
+    let mut room = first_zstd_room(packed, max);
     loop {
         let mut out = Vec::with_capacity(room);
         match context.decompress(&mut out, packed) {
@@ -144,6 +144,16 @@ fn unzstd(packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
             }
         }
     }
+}
+
+/// The content size that the frame claims, as far as its bytes make that likely.
+fn first_zstd_room(packed: &[u8], max: usize) -> usize {
+    let claimed = zstd_safe::get_frame_content_size(packed).ok().flatten();
+    let Some(claimed) = claimed.and_then(|size| usize::try_from(size).ok()) else {
+        return first_room(packed.len(), max);
+    };
+    let likely = packed.len().saturating_mul(ZSTD_LIKELY_RATIO_MAX);
+    claimed.min(likely).max(FIRST_OUTPUT_BYTES_MIN).min(max)
 }
 
 /// Reads to the end; `None` if that is more than `max` bytes.
@@ -175,4 +185,23 @@ fn first_room(packed_len: usize, max: usize) -> usize {
         .saturating_mul(FIRST_OUTPUT_RATIO)
         .max(FIRST_OUTPUT_BYTES_MIN)
         .min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vector was made at level 22 and asks for a window of 128 MiB.
+    #[test]
+    fn a_zstd_window_reserves_no_memory() {
+        let batch = include_bytes!("../tests/vectors/large-zstd-22.batch");
+        let packed = &batch[crate::BatchHeader::SIZE_BYTES..];
+        let mut context = DCtx::create();
+        let mut out = Vec::with_capacity(1 << 20);
+        context
+            .decompress(&mut out, packed)
+            .expect("it decompresses");
+        assert!(out.len() > 70_000);
+        assert!(context.sizeof() <= 256 * 1024, "{} bytes", context.sizeof());
+    }
 }

@@ -96,7 +96,8 @@ impl BatchBuilder {
         self.bytes.len()
     }
 
-    /// The finished batch with base offset 0 and leader epoch 0. Error if empty.
+    /// The finished batch with base offset 0 and leader epoch 0. Error if it is empty or its producer
+    /// identity holds negative numbers.
     pub fn build(self) -> Result<Batch, RecordError> {
         let last_offset_delta = self.record_count.checked_sub(1).ok_or(RecordError::Empty)?;
         let mut header = BatchHeader {
@@ -132,17 +133,22 @@ impl BatchBuilder {
 
 impl Batch {
     /// The same records as another producer's, or with another sequence: one copy and one CRC pass.
+    /// Panics if the identity holds negative numbers.
     pub fn produced_by(&self, producer: ProducerIdentity) -> Batch {
         let mut header = *self.header();
         header.producer = Some(producer);
         let mut bytes = self.bytes().to_vec();
-        seal(&mut header, &mut bytes).expect("its size was allowed before");
+        seal(&mut header, &mut bytes).expect("the size is as before and the identity is whole");
         Batch::from_encoded(header, bytes.into())
     }
 }
 
-/// Fills size and CRC into `header` and writes it to the front of `bytes`.
+/// Fills size and CRC into `header` and writes it to the front of `bytes`. Error if the batch is
+/// larger than the format allows or its producer identity incomplete.
 fn seal(header: &mut BatchHeader, bytes: &mut [u8]) -> Result<(), RecordError> {
+    if let Some(producer) = header.producer {
+        producer.check(header.attributes)?;
+    }
     header.size_bytes = bytes.len();
     if header.size_bytes > BATCH_BYTES_MAX {
         return Err(RecordError::TooLarge {

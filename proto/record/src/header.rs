@@ -37,6 +37,24 @@ impl ProducerIdentity {
         }
         ((self.base_sequence as i64 + count as i64) & i32::MAX as i64) as i32
     }
+
+    /// Itself, if no number is negative that must not be in a batch with these attributes.
+    pub(crate) fn check(self, attributes: u16) -> Result<ProducerIdentity, RecordError> {
+        let least_sequence = if attributes & CONTROL != 0 { -1 } else { 0 };
+        let ProducerIdentity {
+            id,
+            epoch,
+            base_sequence,
+        } = self;
+        if id < 0 || epoch < 0 || base_sequence < least_sequence {
+            return Err(RecordError::Producer {
+                id,
+                epoch,
+                base_sequence,
+            });
+        }
+        Ok(self)
+    }
 }
 
 /// The 61-byte header of a batch, decoded.
@@ -100,6 +118,11 @@ impl BatchHeader {
             epoch: fields.get_i16(),
             base_sequence: fields.get_i32(),
         };
+        // Other clients leave epoch and sequence at 0 or -1 where there is no producer.
+        let producer = match producer.id {
+            -1 => None,
+            _ => Some(producer.check(attributes)?),
+        };
         let record_count = fields.get_i32();
         let (Ok(count), Ok(delta)) = (
             u32::try_from(record_count),
@@ -131,7 +154,7 @@ impl BatchHeader {
             last_offset_delta: delta,
             base_timestamp_ms,
             max_timestamp_ms,
-            producer: checked_producer(producer, attributes)?,
+            producer,
             record_count: count,
         })
     }
@@ -214,26 +237,4 @@ fn size_from_length(length: i32) -> Result<usize, RecordError> {
         .map(|length| length + LENGTH_EXCLUDES_BYTES)
         .filter(|size| *size >= BatchHeader::SIZE_BYTES)
         .ok_or(RecordError::Length { got: length })
-}
-
-/// `None` for id -1, whatever the other two are: some clients write 0 there, others -1.
-fn checked_producer(
-    producer: ProducerIdentity,
-    attributes: u16,
-) -> Result<Option<ProducerIdentity>, RecordError> {
-    let ProducerIdentity {
-        id,
-        epoch,
-        base_sequence,
-    } = producer;
-    let least_sequence = if attributes & CONTROL != 0 { -1 } else { 0 };
-    match id {
-        -1 => Ok(None),
-        0.. if epoch >= 0 && base_sequence >= least_sequence => Ok(Some(producer)),
-        _ => Err(RecordError::Producer {
-            id,
-            epoch,
-            base_sequence,
-        }),
-    }
 }

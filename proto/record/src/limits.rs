@@ -37,6 +37,10 @@ pub const CODEC_BYTES_MAX: usize = 3 * 4 * 1024 * 1024 + 64 * 1024 + 256 * 1024;
 /// quarter or less, so that one to three doublings follow at most.
 pub(crate) const FIRST_OUTPUT_RATIO: usize = 4;
 
+/// A content size that a zstd frame claims is taken for its first buffer up to this many compressed
+/// sizes; ordinary records stay below it.
+pub(crate) const ZSTD_LIKELY_RATIO_MAX: usize = 64;
+
 /// Least first size of a decompression buffer in bytes: below that doubling costs more than memory.
 pub(crate) const FIRST_OUTPUT_BYTES_MIN: usize = 4 * 1024;
 
