@@ -114,20 +114,11 @@ impl MarkStore {
 
     /// Makes the marks written so far durable. Blocking.
     pub fn sync(&self, shard: usize) -> Result<(), LogError> {
-        self.check_usable()?;
-        let (file, writes) = {
-            let files = self.lock(shard);
-            if !files.is_dirty() {
-                return Ok(());
-            }
-            (Arc::clone(&files.file), files.writes())
-        };
-        if let Err(error) = file.sync() {
-            self.failed.store(true, Ordering::Release);
-            return Err(failed("sync", shard)(error));
+        if self.is_dirty(shard) {
+            self.sync_file(shard)
+        } else {
+            self.check_usable()
         }
-        self.lock(shard).synced(writes);
-        Ok(())
     }
 
     /// Whether marks were written since the last sync of that shard.
@@ -184,7 +175,21 @@ impl MarkStore {
         open::remove_files(&*self.disk, &unreadable.retired_files)?;
         *unreadable = Unreadable::default();
         drop(unreadable);
-        (0..self.shards.len()).try_for_each(|shard| self.sync(shard))
+        (0..self.shards.len()).try_for_each(|shard| self.sync_file(shard))
+    }
+
+    fn sync_file(&self, shard: usize) -> Result<(), LogError> {
+        self.check_usable()?;
+        let (file, writes) = {
+            let files = self.lock(shard);
+            (Arc::clone(&files.file), files.writes())
+        };
+        if let Err(error) = file.sync() {
+            self.failed.store(true, Ordering::Release);
+            return Err(failed("sync", shard)(error));
+        }
+        self.lock(shard).synced(writes);
+        Ok(())
     }
 
     fn write_one(&self, shard: &mut Shard, key: PartitionKey, end: Offset) -> io::Result<()> {

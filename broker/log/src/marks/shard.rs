@@ -200,8 +200,7 @@ impl Shard {
         }
         // Lowest first, so that a file with few partitions touches few pages.
         self.free
-            .extend((self.pairs..self.pairs + PAIRS_PER_PAGE).rev());
-        self.pairs += PAIRS_PER_PAGE;
+            .extend((self.pairs - PAIRS_PER_PAGE..self.pairs).rev());
         Ok(self.free.pop().expect("a page of pairs was just added"))
     }
 }
