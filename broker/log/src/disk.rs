@@ -55,6 +55,10 @@ pub struct DiskSpace {
 }
 
 /// An open file. Positions are bytes from its start.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "nobody asks whether a file is empty"
+)]
 pub trait DiskFile: Send + Sync + 'static {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file, 0 behind it.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
@@ -67,7 +71,6 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Sets the length; bytes gained are zero.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "no caller asks that")]
     fn len(&self) -> io::Result<u64>;
     /// Makes the file at least `len` bytes long, with space behind it, so that a sync need not write metadata; bytes
     /// gained are zero. Best effort: where the file system cannot, the length stays and that is no error; a full one is.

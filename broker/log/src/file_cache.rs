@@ -141,3 +141,94 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::{Fault, SimDisk, SimOp};
+
+    fn disk_with(count: u32) -> (SimDisk, Vec<PathBuf>) {
+        let disk = SimDisk::new(1);
+        let paths: Vec<PathBuf> = (0..count).map(|n| format!("d/{n}").into()).collect();
+        paths
+            .iter()
+            .for_each(|path| disk.put(path, path.to_string_lossy().as_bytes()));
+        (disk, paths)
+    }
+
+    fn read(file: &dyn DiskFile) -> String {
+        let mut bytes = [0; 10];
+        let count = file.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    }
+
+    #[test]
+    fn the_file_used_least_recently_is_closed_first() {
+        let (disk, paths) = disk_with(3);
+        let cache = FileCache::new(2);
+        for path in [0, 1, 0, 2] {
+            cache.get(&disk, &paths[path]).unwrap();
+        }
+        assert_eq!(cache.open_files(), 2);
+        let opens = |path: usize| {
+            let before = disk.ops();
+            cache.get(&disk, &paths[path]).unwrap();
+            disk.ops() - before
+        };
+        assert_eq!([opens(0), opens(2), opens(1)], [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_reader_keeps_its_file_whatever_the_cache_does() {
+        let (disk, paths) = disk_with(3);
+        let cache = FileCache::new(1);
+        let file = cache.get(&disk, &paths[0]).unwrap();
+        cache.get(&disk, &paths[1]).unwrap();
+        cache.forget(&paths[1]);
+        disk.remove_file(&paths[0]).unwrap();
+        assert_eq!(read(&*file), "d/0");
+        assert_eq!(cache.open_files(), 0);
+    }
+
+    #[test]
+    fn a_forgotten_file_is_opened_anew() {
+        let (disk, paths) = disk_with(2);
+        let cache = FileCache::new(10);
+        cache.get(&disk, &paths[0]).unwrap();
+        disk.rename(&paths[1], &paths[0]).unwrap();
+        assert_eq!(
+            read(&*cache.get(&disk, &paths[0]).unwrap()),
+            "d/0",
+            "still the old one"
+        );
+        cache.forget(&paths[0]);
+        assert_eq!(read(&*cache.get(&disk, &paths[0]).unwrap()), "d/1");
+        cache.forget_dir(Path::new("d"));
+        assert_eq!(cache.open_files(), 0);
+    }
+
+    #[test]
+    fn an_absent_file_is_an_error_and_is_not_made() {
+        let (disk, _) = disk_with(0);
+        let cache = FileCache::new(10);
+        let error = cache.get(&disk, Path::new("none")).err().expect("an error");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        disk.put(Path::new("some"), b"");
+        disk.inject(Fault::once(SimOp::Open));
+        assert!(cache.get(&disk, Path::new("some")).is_err());
+        assert!(
+            cache.get(&disk, Path::new("some")).is_ok(),
+            "a failure is not remembered"
+        );
+    }
+
+    #[test]
+    fn a_file_that_the_caller_made_is_not_opened_again() {
+        let (disk, paths) = disk_with(1);
+        let cache = FileCache::new(10);
+        cache.put(&paths[0], disk.open(&paths[0], true).unwrap());
+        let before = disk.ops();
+        assert_eq!(read(&*cache.get(&disk, &paths[0]).unwrap()), "d/0");
+        assert_eq!(disk.ops(), before + 1, "only the read");
+    }
+}

@@ -162,7 +162,7 @@ impl DiskFile for OsFile {
         // Skips leading empty slices, so that an empty `rest` means that all is written.
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            let now = &rest[..rest.len().min(SLICES_PER_WRITE_MAX)];
+            let now = rest.get(..SLICES_PER_WRITE_MAX).unwrap_or(rest);
             match retry_on_intr(|| rustix::io::pwritev(&self.0, now, position))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => {

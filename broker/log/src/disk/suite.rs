@@ -1,4 +1,5 @@
 //! The contract of [`Disk`], run against every implementation (feature `sim`).
+#![expect(clippy::indexing_slicing, reason = "a broken promise should panic")]
 
 use super::{Disk, DiskFile};
 use std::io;

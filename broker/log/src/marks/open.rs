@@ -5,7 +5,7 @@ use super::slot::{Mark, SLOT_BYTES, Slot};
 use super::{MARKS_DIR, MarkStore, Unreadable, shard_of, shard_path};
 use crate::disk::create_dir_all_synced;
 use crate::{Disk, DiskFile, LogError, PartitionKey};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -143,7 +143,7 @@ impl ReadFile {
 
     fn stale<'a>(
         &'a self,
-        newest: &'a HashMap<PartitionKey, Mark>,
+        newest: &'a BTreeMap<PartitionKey, Mark>,
         home: impl Fn(PartitionKey) -> bool + 'a,
     ) -> impl Iterator<Item = &'a Found> {
         self.found
@@ -152,8 +152,8 @@ impl ReadFile {
     }
 }
 
-fn newest_of_each<'a>(files: impl Iterator<Item = &'a ReadFile>) -> HashMap<PartitionKey, Mark> {
-    let mut newest: HashMap<PartitionKey, Mark> = HashMap::new();
+fn newest_of_each<'a>(files: impl Iterator<Item = &'a ReadFile>) -> BTreeMap<PartitionKey, Mark> {
+    let mut newest: BTreeMap<PartitionKey, Mark> = BTreeMap::new();
     for found in files.flat_map(|file| &file.found) {
         let mark = newest.entry(found.mark.key).or_insert(found.mark);
         if mark.generation < found.mark.generation {
@@ -167,7 +167,7 @@ fn build(
     disk: Arc<dyn Disk>,
     in_use: &[ReadFile],
     retired: &[ReadFile],
-    newest: &HashMap<PartitionKey, Mark>,
+    newest: &BTreeMap<PartitionKey, Mark>,
 ) -> Result<MarkStore, LogError> {
     let mut unreadable = Unreadable::default();
     let mut shards = Vec::with_capacity(in_use.len());
@@ -214,7 +214,7 @@ fn build(
 fn move_home(
     store: &MarkStore,
     in_use: &[ReadFile],
-    newest: &HashMap<PartitionKey, Mark>,
+    newest: &BTreeMap<PartitionKey, Mark>,
 ) -> Result<(), LogError> {
     for mark in newest.values() {
         let shard = store.shard_of(mark.key);
@@ -230,7 +230,7 @@ fn drop_stale(
     store: &MarkStore,
     in_use: &[ReadFile],
     retired: &[ReadFile],
-    newest: &HashMap<PartitionKey, Mark>,
+    newest: &BTreeMap<PartitionKey, Mark>,
 ) -> Result<(), LogError> {
     for (number, read) in in_use.iter().enumerate() {
         let home = |key| store.shard_of(key) == number;

@@ -3,7 +3,7 @@
 use super::slot::{Mark, SLOT_BYTES};
 use crate::{DiskFile, PartitionKey};
 use headwater_record::Offset;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) fn slot_position(pair: u64, side: u8) -> u64 {
 /// until the other one is too.
 pub(super) struct Shard {
     pub(super) file: Arc<dyn DiskFile>,
-    entries: HashMap<PartitionKey, Entry>,
+    entries: BTreeMap<PartitionKey, Entry>,
     /// Pairs whose slots are zero on the medium.
     free: Vec<u64>,
     /// Pairs there is room for.
@@ -56,7 +56,7 @@ impl Shard {
     pub(super) fn new(file: Arc<dyn DiskFile>, pairs: u64) -> Shard {
         Shard {
             file,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             free: Vec::new(),
             pairs,
             writes: 0,

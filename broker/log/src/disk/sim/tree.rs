@@ -74,7 +74,7 @@ impl Tree {
 
     fn find(&self, path: &Path) -> io::Result<NodeId> {
         path.iter().try_fold(ROOT, |dir, name| {
-            let (entries, _) = self.dir(dir)?;
+            let entries = self.dir(dir)?;
             entries
                 .get(&*name.to_string_lossy())
                 .copied()
@@ -82,22 +82,17 @@ impl Tree {
         })
     }
 
-    fn dir(
-        &self,
-        node: NodeId,
-    ) -> io::Result<(&BTreeMap<String, NodeId>, &BTreeMap<String, NodeId>)> {
+    /// Entries of a directory as processes see them.
+    fn dir(&self, node: NodeId) -> io::Result<&BTreeMap<String, NodeId>> {
         match &self.nodes[&node] {
-            Node::Dir { live, durable } => Ok((live, durable)),
+            Node::Dir { live, .. } => Ok(live),
             Node::File { .. } => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
-    fn dir_mut(
-        &mut self,
-        node: NodeId,
-    ) -> (&mut BTreeMap<String, NodeId>, &mut BTreeMap<String, NodeId>) {
+    fn dir_mut(&mut self, node: NodeId) -> &mut BTreeMap<String, NodeId> {
         match self.nodes.get_mut(&node) {
-            Some(Node::Dir { live, durable }) => (live, durable),
+            Some(Node::Dir { live, .. }) => live,
             _ => panic!("node {node} is a directory"),
         }
     }
@@ -122,7 +117,7 @@ impl Tree {
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<(String, bool)>> {
-        let (live, _) = self.dir(self.find(path)?)?;
+        let live = self.dir(self.find(path)?)?;
         Ok(live
             .iter()
             .map(|(name, node)| (name.clone(), self.is_dir(*node)))
@@ -222,7 +217,7 @@ impl Tree {
             match (self.is_dir(node), self.is_dir(replaced)) {
                 (true, false) => return Err(io::ErrorKind::NotADirectory.into()),
                 (false, true) => return Err(io::ErrorKind::IsADirectory.into()),
-                (true, true) if !self.dir(replaced)?.0.is_empty() => {
+                (true, true) if !self.dir(replaced)?.is_empty() => {
                     return Err(io::ErrorKind::DirectoryNotEmpty.into());
                 }
                 _ if replaced == node => return Ok(()),
@@ -242,7 +237,7 @@ impl Tree {
 
     pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
         let node = self.find(path)?;
-        if !self.dir(node)?.0.is_empty() {
+        if !self.dir(node)?.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
         let place = self.place(path)?;
@@ -260,11 +255,11 @@ impl Tree {
 
     fn change(&mut self, node: NodeId, from: Option<Place>, to: Option<Place>) {
         if let Some((dir, name)) = &from {
-            self.dir_mut(*dir).0.remove(name);
+            self.dir_mut(*dir).remove(name);
             self.set_named(node, false);
         }
         if let Some((dir, name)) = &to {
-            if let Some(replaced) = self.dir_mut(*dir).0.insert(name.clone(), node) {
+            if let Some(replaced) = self.dir_mut(*dir).insert(name.clone(), node) {
                 self.set_named(replaced, false);
             }
             self.set_named(node, true);
@@ -337,8 +332,10 @@ impl Tree {
         {
             durable.remove(name);
         }
-        if let Some((dir, name)) = &change.to {
-            self.dir_mut(*dir).1.insert(name.clone(), change.node);
+        if let Some((dir, name)) = &change.to
+            && let Some(Node::Dir { durable, .. }) = self.nodes.get_mut(dir)
+        {
+            durable.insert(name.clone(), change.node);
         }
     }
 
