@@ -106,6 +106,12 @@ pub enum Error {
         /// Which limit.
         limit_name: &'static str,
     },
+    /// There is no such topic.
+    #[error("topic {topic} does not exist; create it, or look for the right name in the list")]
+    NoSuchTopic {
+        /// What was asked for.
+        topic: String,
+    },
     /// The topic has no such partition.
     #[error("{topic} has {partitions} partitions, there is no partition {partition}")]
     NoSuchPartition {
@@ -164,6 +170,11 @@ impl Error {
         }
     }
 
+    /// Whether a call that has no effect, or the same effect twice, may be tried again.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.retriable() || matches!(self, Error::Connection { .. } | Error::Timeout { .. })
+    }
+
     /// Stable, UPPER_SNAKE: the broker's reason, or one of this crate.
     pub fn reason(&self) -> &str {
         match self {
@@ -176,6 +187,7 @@ impl Error {
             Error::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
             Error::DeliveryTimeout { .. } => "DELIVERY_TIMEOUT",
             Error::RecordTooLarge { .. } => "RECORD_TOO_LARGE",
+            Error::NoSuchTopic { .. } => "TOPIC_NOT_FOUND",
             Error::NoSuchPartition { .. } => "PARTITION_NOT_FOUND",
             Error::Record(_) => "INVALID_RECORD",
             Error::InvalidConfig { .. } => "INVALID_CONFIG",
@@ -189,6 +201,12 @@ impl Error {
         match self {
             Error::Broker(broker) => Some(broker),
             _ => None,
+        }
+    }
+
+    pub(crate) fn protocol(message: impl Into<String>) -> Error {
+        Error::Protocol {
+            message: message.into(),
         }
     }
 

@@ -2,13 +2,18 @@
 #![allow(clippy::todo)]
 
 mod admin;
+mod backoff;
 mod client;
+mod clock;
 mod config;
 mod consumer;
 mod error;
 mod limits;
 mod producer;
 mod record;
+mod status;
+mod task;
+mod transport;
 
 pub use admin::Admin;
 pub use client::Client;

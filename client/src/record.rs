@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use headwater_proto::v1;
 use headwater_record::{Header, Record};
+
+use crate::admin::wire_offset;
 
 /// A record to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,19 @@ pub struct BatchAck {
     pub duplicate: bool,
 }
 
+impl BatchAck {
+    /// Negative offsets mean that there are none.
+    pub(crate) fn from_wire(partition: u32, ack: &v1::PartitionAck) -> BatchAck {
+        BatchAck {
+            partition,
+            base_offset: u64::try_from(ack.base_offset).ok(),
+            last_offset: u64::try_from(ack.last_offset).ok(),
+            append_time_ms: ack.append_time_ms,
+            duplicate: ack.duplicate,
+        }
+    }
+}
+
 /// A record that was read. `key` and `value` share the memory of the message that they came in:
 /// copy what is kept for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,4 +158,20 @@ pub enum Position {
     Latest,
     /// The high watermark less this many offsets, at least the earliest.
     LastN(u64),
+}
+
+impl From<Position> for v1::Position {
+    fn from(position: Position) -> v1::Position {
+        use v1::position::Position as Wire;
+        let wire = match position {
+            Position::Offset(offset) => Wire::Offset(wire_offset(offset)),
+            Position::Timestamp(timestamp_ms) => Wire::TimestampMs(timestamp_ms),
+            Position::Earliest => Wire::Bound(v1::Bound::Earliest.into()),
+            Position::Latest => Wire::Bound(v1::Bound::Latest.into()),
+            Position::LastN(count) => Wire::LastN(wire_offset(count)),
+        };
+        v1::Position {
+            position: Some(wire),
+        }
+    }
 }
