@@ -6,6 +6,8 @@
 )]
 
 mod codegen;
+mod floor;
+mod process;
 #[cfg(test)]
 mod tidy;
 
@@ -25,11 +27,15 @@ struct Arguments {
 enum Command {
     /// Makes the committed Rust code and descriptors from the .proto files.
     Codegen,
+    /// Measures what this machine can do at best, to hold the broker against.
+    #[command(subcommand)]
+    Floor(floor::Floor),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Codegen => codegen::write(repository()),
+        Command::Floor(floor) => floor::run(floor),
     }
 }
 

@@ -1,0 +1,121 @@
+//! Floors: the least that a machine needs for what a broker does, as programs to measure beside it.
+//!
+//! A ratio to a floor of the same minute says something; a rate alone says how fast the machine
+//! was. Each floor has a server process of its own, so that its CPU time is known apart from
+//! that of the load.
+
+mod echo;
+mod socket_write;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::process;
+
+/// The floor programs.
+#[derive(Subcommand)]
+pub(crate) enum Floor {
+    /// Batches over a loopback socket, CRC-32C, file write, ack: the floor of bulk produce.
+    SocketWrite(socket_write::Load),
+    /// One message at a time through stock tonic and back: the floor of a single record.
+    Echo(echo::Load),
+    /// The server side of `socket-write`.
+    #[command(hide = true)]
+    ServeSocketWrite(socket_write::Serve),
+    /// The server side of `echo`.
+    #[command(hide = true)]
+    ServeEcho,
+}
+
+/// Runs a floor and prints its report as one line of JSON.
+pub(crate) fn run(floor: Floor) -> Result<()> {
+    let report = match floor {
+        Floor::SocketWrite(load) => socket_write::measure(&load)?,
+        Floor::Echo(load) => echo::measure(&load)?,
+        Floor::ServeSocketWrite(serve) => return socket_write::serve(&serve),
+        Floor::ServeEcho => return echo::serve(),
+    };
+    println!("{report}");
+    Ok(())
+}
+
+/// A floor's server in a process of its own; ends with this value.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// Starts this very program with other arguments. A server prints its port first.
+    fn start(arguments: &[&str]) -> Result<Server> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("floor")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = child
+            .stdout
+            .take()
+            .context("no pipe to the floor's server")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let port = line
+            .trim()
+            .parse()
+            .context("the floor's server did not print its port")?;
+        Ok(Server { child, port })
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What was sent, how long it took, and what that cost the server.
+struct Outcome {
+    records: u64,
+    bytes: u64,
+    elapsed: Duration,
+    server_cpu_seconds: f64,
+    latency_us: Histogram<u64>,
+}
+
+impl Outcome {
+    /// The report, with the same keys for every floor.
+    fn report(&self, floor: &str, server: &Server) -> Result<Value> {
+        let seconds = self.elapsed.as_secs_f64();
+        Ok(json!({
+            "floor": floor,
+            "records": self.records,
+            "bytes": self.bytes,
+            "seconds": seconds,
+            "records_per_second": self.records as f64 / seconds,
+            "mib_per_second": self.bytes as f64 / f64::from(1 << 20) / seconds,
+            "server_cpu_seconds": self.server_cpu_seconds,
+            "server_cpu_seconds_per_gib":
+                self.server_cpu_seconds / (self.bytes as f64 / f64::from(1 << 30)),
+            "server_resident_bytes": process::resident_bytes(server.pid())?,
+            "p50_us": self.latency_us.value_at_quantile(0.50),
+            "p99_us": self.latency_us.value_at_quantile(0.99),
+        }))
+    }
+}
+
+/// Latencies from 1 us to a minute, to three digits.
+fn histogram_us() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are in order")
+}
