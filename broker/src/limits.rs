@@ -1,0 +1,123 @@
+//! Bounds on what settings and clients can ask for, each with its reason.
+
+use std::time::Duration;
+
+/// Storage threads. Each owns partitions and one sync at a time; beyond this a disk gains nothing.
+pub const SHARDS_MAX: usize = 64;
+
+/// The largest batch a topic may accept. A batch is held whole in memory and travels as one
+/// message; gRPC clients commonly refuse messages far smaller than this.
+pub const MESSAGE_BYTES_MAX: u64 = 64 * MIB;
+
+/// The smallest segment a topic may ask for; smaller ones would cost more in files than they free.
+pub const SEGMENT_BYTES_MIN: u64 = MIB;
+
+/// The largest segment a topic may ask for: positions in the offset index are 32 bits wide.
+pub const SEGMENT_BYTES_MAX: u64 = 2 * GIB;
+
+/// Partitions of one topic. Bounds what one CreateTopic can make of directories.
+pub const TOPIC_PARTITIONS_MAX: u64 = 10_000;
+
+/// Partitions of one broker that a setting may allow: each costs memory even when idle
+/// ([`crate::memory::PARTITION_BYTES`]), and a restart opens them all.
+pub const BROKER_PARTITIONS_MAX: u64 = 100_000;
+
+/// The longest time that a setting may name: 100 years, which fits milliseconds in 43 bits.
+pub const TIME_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
+
+/// 1,024 bytes.
+pub const KIB: u64 = 1 << 10;
+/// 1,024 KiB.
+pub const MIB: u64 = 1 << 20;
+/// 1,024 MiB.
+pub const GIB: u64 = 1 << 30;
+/// 1,024 GiB.
+pub const TIB: u64 = 1 << 40;
+
+/// The most bytes of one request: the largest batch, and room for the fields around it.
+pub const REQUEST_BYTES_MAX: usize = MESSAGE_BYTES_MAX as usize + 64 * 1024;
+
+/// What a request costs beside its bytes, for the in-flight budget.
+pub const REQUEST_OVERHEAD_BYTES: u64 = KIB;
+
+/// Partitions that one request or subscription may name. Bounds the work and the answer of one
+/// call; a client with more opens another.
+pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
+
+/// Partitions that one produce stream may write to: each keeps its order's state until the end.
+pub const STREAM_PARTITIONS_MAX: usize = 20_000;
+
+/// Acks that travel in one message.
+pub const STREAM_ACKS_PER_MESSAGE_MAX: usize = 1_024;
+
+/// Headers of one record that the broker puts into a batch.
+pub const HEADERS_MAX: usize = 1_000;
+
+/// Topics on one page of a listing.
+pub const LIST_PAGE_SIZE_MAX: usize = 500;
+
+/// Bytes of opened records in one answer, and what a single batch may open to: what a batch of the
+/// largest size may hold, and no more, so that a well compressed one cannot fill the memory.
+pub const DECODED_BYTES_MAX: usize = MESSAGE_BYTES_MAX as usize;
+
+/// What a fetch reads when the budget for answers is used up: little, but progress.
+pub const FETCH_STARVED_BYTES: usize = 16 * 1024;
+
+/// One message of a subscription, if the client does not say.
+pub const SUBSCRIBE_BYTES: usize = MIB as usize;
+
+/// Sign of life of a subscription, if the client does not say.
+pub const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The least that a client may ask for: a heartbeat names every partition.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+
+/// A long poll ends this much before the caller's deadline, so that the answer is in time.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(50);
+
+/// How long a client should wait before it connects again to a broker that stops.
+pub const DRAIN_RECONNECT: Duration = Duration::from_millis(500);
+
+/// Messages that a shard takes before its replicas take their turns: bounds the time until the
+/// first of them is answered.
+pub const SHARD_MESSAGES_PER_TURN_MAX: usize = 1_024;
+
+/// How long a shard sleeps when nothing happens.
+pub const SHARD_TICK: Duration = Duration::from_millis(100);
+
+/// Sync marks that no later round carries along are synced after this long.
+pub const SYNC_MARKS_IDLE: Duration = Duration::from_millis(50);
+
+/// Threads that sync the files of one round side by side.
+pub const SYNC_THREADS_PER_ROUND_MAX: usize = 8;
+
+/// How often the disk's space is looked at.
+pub const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the data directory records that the broker runs, and the wall clock with it.
+pub const INCARNATION_CONFIRM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A wall clock that has moved further than this against the monotonic one is not trusted.
+pub const CLOCK_JUMP_MAX: Duration = Duration::from_secs(600);
+
+/// A lone broker that was off for longer does not trust its wall clock at once.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long time retention waits then.
+pub const CLOCK_GAP_WAIT: Duration = Duration::from_secs(3600);
+
+/// Window of one HTTP/2 stream: never stalls a batch of ordinary size.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Window of a connection. Also keeps h2's budget for small frames large, see its changelog of
+/// 0.4.16.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// Largest frame that clients may send: one batch of ordinary size is one frame.
+pub const HTTP2_FRAME_BYTES: u32 = 1 << 20;
+
+/// How often an idle connection is asked for a sign of life.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long it has to answer.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
