@@ -183,7 +183,7 @@ pub(crate) fn serve() -> Result<()> {
                 .http2_keepalive_interval(Some(Duration::from_secs(20)))
                 .tcp_nodelay(true)
                 .add_service(Echo)
-                .serve_with_incoming(TcpListenerStream::new(listener))
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
                 .await?;
             Ok(())
         })
