@@ -1,0 +1,144 @@
+//! Leader epochs of a log and where each began: what divergence checks and the context of batches are judged by.
+
+use crate::files::{Fields, frame, unframe};
+use headwater_record::{LeaderEpoch, Offset};
+
+const MAGIC: [u8; 4] = *b"HWEP";
+
+/// Epochs with their start offsets; both grow strictly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epochs {
+    entries: Vec<(LeaderEpoch, Offset)>,
+}
+
+impl Epochs {
+    pub(crate) fn last(&self) -> Option<LeaderEpoch> {
+        self.entries.last().map(|&(epoch, _)| epoch)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Records that `epoch` begins at `start`. An epoch that began there or later and got no record is forgotten.
+    pub(crate) fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
+        assert!(
+            self.last() < Some(epoch),
+            "leader epochs grow: {:?} then {epoch:?}",
+            self.last()
+        );
+        self.truncate(start);
+        self.entries.push((epoch, start));
+    }
+
+    /// The epoch that the batch at `offset` was written under.
+    pub(crate) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let later = self.entries.partition_point(|&(_, start)| start <= offset);
+        let (epoch, _) = self.entries.get(later.checked_sub(1)?)?;
+        Some(*epoch)
+    }
+
+    /// The largest epoch at or below `epoch`, and the offset at which the next one began (`end`, if none did).
+    pub(crate) fn end_of(&self, epoch: LeaderEpoch, end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        let later = self.entries.partition_point(|&(known, _)| known <= epoch);
+        let (known, _) = self.entries.get(later.checked_sub(1)?)?;
+        let epoch_end = self.entries.get(later).map_or(end, |&(_, start)| start);
+        Some((*known, epoch_end))
+    }
+
+    /// Forgets what began at or above `end`.
+    pub(crate) fn truncate(&mut self, end: Offset) {
+        let kept = self.entries.partition_point(|&(_, start)| start < end);
+        self.entries.truncate(kept);
+    }
+
+    /// Forgets what began above `end`: an epoch may have begun at the very end and have no record yet.
+    pub(crate) fn truncate_above(&mut self, end: Offset) {
+        let kept = self.entries.partition_point(|&(_, start)| start <= end);
+        self.entries.truncate(kept);
+    }
+
+    /// Forgets epochs that ended at or below the log start.
+    pub(crate) fn forget_below(&mut self, log_start: Offset) {
+        let later = self
+            .entries
+            .partition_point(|&(_, start)| start <= log_start);
+        self.entries.drain(..later.saturating_sub(1));
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(self.entries.len() * 12);
+        for (epoch, start) in &self.entries {
+            payload.extend_from_slice(&epoch.0.to_le_bytes());
+            payload.extend_from_slice(&start.get().to_le_bytes());
+        }
+        frame(MAGIC, &payload)
+    }
+
+    /// `None` if the bytes are not exactly what [`Epochs::encode`] makes.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Epochs> {
+        let mut fields = Fields(unframe(MAGIC, bytes)?);
+        let mut entries: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        while !fields.is_empty() {
+            let (epoch, start) = (LeaderEpoch(fields.u32()?), fields.offset()?);
+            if let Some(&(last_epoch, last_start)) = entries.last()
+                && (last_epoch >= epoch || last_start >= start)
+            {
+                return None;
+            }
+            entries.push((epoch, start));
+        }
+        Some(Epochs { entries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs(entries: &[(u32, u64)]) -> Epochs {
+        let mut epochs = Epochs::default();
+        for &(epoch, start) in entries {
+            epochs.begin(LeaderEpoch(epoch), Offset::new(start));
+        }
+        epochs
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let epochs = epochs(&[(1, 0), (3, 10), (4, 25)]);
+        let end_of = |epoch| epochs.end_of(LeaderEpoch(epoch), Offset::new(40));
+        assert_eq!(end_of(0), None);
+        assert_eq!(end_of(1), Some((LeaderEpoch(1), Offset::new(10))));
+        assert_eq!(end_of(2), Some((LeaderEpoch(1), Offset::new(10))));
+        assert_eq!(end_of(3), Some((LeaderEpoch(3), Offset::new(25))));
+        assert_eq!(end_of(9), Some((LeaderEpoch(4), Offset::new(40))));
+        assert_eq!(epochs.at(Offset::new(9)), Some(LeaderEpoch(1)));
+        assert_eq!(epochs.at(Offset::new(10)), Some(LeaderEpoch(3)));
+    }
+
+    #[test]
+    fn an_epoch_without_records_gives_way_to_the_next() {
+        assert_eq!(
+            epochs(&[(1, 0), (2, 10), (3, 10)]),
+            epochs(&[(1, 0), (3, 10)])
+        );
+    }
+
+    #[test]
+    fn a_flip_of_any_bit_or_a_cut_at_any_byte_is_noticed() {
+        let whole = epochs(&[(1, 0), (3, 10)]);
+        let bytes = whole.encode();
+        assert_eq!(Epochs::decode(&bytes), Some(whole));
+        for at in 0..bytes.len() {
+            assert_eq!(Epochs::decode(bytes.get(..at).unwrap_or_default()), None);
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                if let Some(byte) = damaged.get_mut(at) {
+                    *byte ^= 1 << bit;
+                }
+                assert_eq!(Epochs::decode(&damaged), None, "byte {at} bit {bit}");
+            }
+        }
+    }
+}

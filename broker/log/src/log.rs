@@ -1,0 +1,466 @@
+//! A partition's log: appended to at the end, synced in the background, read through views.
+
+use crate::append_times::{AppendTimes, MarkWrite};
+use crate::config::{LogConfig, LogEnv, Now, PartitionKey};
+use crate::epochs::Epochs;
+use crate::error::is_full;
+use crate::files::{self, APPEND_TIMES, LOG, PRODUCERS, STATE};
+use crate::index::SegmentIndex;
+use crate::jobs::{EpochJob, Shared, SyncJob};
+use crate::limits::{
+    BATCH_BYTES_MAX, PRODUCER_SNAPSHOTS_MAX, SEGMENT_BYTES_MAX, SEGMENT_OFFSETS_MAX,
+};
+use crate::producers::{ProducerCheck, Producers};
+use crate::recovery::{self, RecoveryReport};
+use crate::segment::Segment;
+use crate::view::LogView;
+use crate::{DiskFile, LogError};
+use headwater_record::{Batch, BatchHeader, LeaderEpoch, Offset};
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One partition's log.
+///
+/// ```text
+///  log start              synced end       end
+///      |----- durable --------|-- written --|
+///  [ segment ][ segment ][ active segment ... ]
+/// ```
+///
+/// `log_start <= end` and `synced_end <= end` always. Offsets are dense: the next batch begins at `end`.
+pub struct Log {
+    pub(crate) env: Arc<LogEnv>,
+    pub(crate) key: PartitionKey,
+    pub(crate) config: LogConfig,
+    pub(crate) shared: Arc<Shared>,
+    /// In order of base offset, never empty; the last one is active. Those wholly below the log start wait for
+    /// [`Log::reclaim`].
+    pub(crate) segments: Arc<Vec<Arc<Segment>>>,
+    pub(crate) log_start: Offset,
+    pub(crate) synced_end: Offset,
+    pub(crate) end: Offset,
+    pub(crate) epochs: Arc<Epochs>,
+    /// Grows with every change of `epochs`.
+    pub(crate) epochs_version: u64,
+    /// The epoch that may append.
+    pub(crate) begun: Option<LeaderEpoch>,
+    pub(crate) producers: Producers,
+    pub(crate) append_times: AppendTimes,
+    /// Segments with bytes at or above `synced_end`, with their handles: a handle that closed could take the error of
+    /// a failed write-back with it.
+    pub(crate) unsynced: Vec<(Arc<Segment>, Arc<dyn DiskFile>)>,
+    /// The directory entry of the segment with this base is not durable yet.
+    pub(crate) unsynced_entry: Option<Offset>,
+    /// Ends of the sync jobs taken and not reported; `true` if what they synced was cut since.
+    pub(crate) sync_jobs: VecDeque<(Offset, bool)>,
+    /// Monotonic time of the active segment's first append.
+    pub(crate) active_since_ms: Option<u64>,
+    /// The `state` file still says what is.
+    pub(crate) unchanged: bool,
+    pub(crate) failed: bool,
+}
+
+/// Where and when a batch was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Offset of the last record.
+    pub last_offset: Offset,
+    /// Wall clock of the append in milliseconds; never earlier than an earlier batch's, to the minute.
+    pub append_time_ms: i64,
+}
+
+impl Log {
+    /// Where a partition lives: `topics/<uuid>/<index>`.
+    pub fn dir(key: PartitionKey) -> PathBuf {
+        files::partition_dir(key)
+    }
+
+    /// Opens, creating an empty log if the directory is absent; recovers. `clean`: the broker stopped cleanly last time
+    /// (files were synced and closed), so that the tail need not be scanned.
+    pub fn open(
+        env: &LogEnv,
+        key: PartitionKey,
+        config: LogConfig,
+        now: Now,
+        clean: bool,
+    ) -> Result<(Log, RecoveryReport), LogError> {
+        recovery::open(env, key, config, now, clean)
+    }
+
+    /// The partition.
+    pub fn key(&self) -> PartitionKey {
+        self.key
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Changes the settings from now on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// First offset that may be read.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// Offset of the next record.
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// Everything below is durable.
+    pub fn synced_end(&self) -> Offset {
+        self.synced_end
+    }
+
+    /// Bytes of all segments on disk, those that wait to be reclaimed included.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.size_bytes())
+            .sum()
+    }
+
+    /// Segments on disk, those that wait to be reclaimed included.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Ranges known to be unreadable, found when the log was opened or read since.
+    pub fn damaged(&self) -> Vec<Range<Offset>> {
+        self.shared.damaged()
+    }
+
+    /// Epoch of the last entry in the epochs file.
+    pub fn last_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.last()
+    }
+
+    /// Where an epoch ended: (largest epoch <= asked, its end), for divergence checks (KIP-101/279).
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs.end_of(epoch, self.end)
+    }
+
+    /// Must be called, its job run off the turn and `epoch_begun` called, before the first append under a new epoch.
+    /// Nothing may be appended in between. Panics if `epoch` is below the last one.
+    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> EpochJob {
+        self.begun = None;
+        let mut file = None;
+        if self.epochs.last() != Some(epoch) {
+            let epochs = Arc::make_mut(&mut self.epochs);
+            epochs.begin(epoch, self.end);
+            epochs.forget_below(self.log_start);
+            self.epochs_version += 1;
+            file = Some((self.epochs_version, self.epochs.encode()));
+            self.forget_state();
+        }
+        EpochJob {
+            key: self.key,
+            epoch,
+            env: Arc::clone(&self.env),
+            shared: Arc::clone(&self.shared),
+            file,
+            dirs: self.unsynced_dirs(),
+        }
+    }
+
+    /// The epoch's job has run: the epoch may append.
+    pub fn epoch_begun(&mut self, epoch: LeaderEpoch) {
+        assert_eq!(self.epochs.last(), Some(epoch), "another epoch began since");
+        self.begun = Some(epoch);
+    }
+
+    /// Producer state: classification of a batch before it is appended (pure).
+    pub fn check_producer(&self, batch: &Batch, now: Now) -> ProducerCheck {
+        let header = batch.header();
+        self.producers
+            .check(header, self.config.producers_max, now.wall_ms)
+    }
+
+    /// Writes one batch at the end, stamped; rolls first if due. Never syncs. Panics (broken invariant) unless
+    /// `leader_epoch` was begun. After an I/O error the log refuses every further append, except when the disk was
+    /// full: then nothing has changed and the append may be tried again.
+    pub fn append(
+        &mut self,
+        batch: &Batch,
+        leader_epoch: LeaderEpoch,
+        now: Now,
+    ) -> Result<Appended, LogError> {
+        self.check_usable()?;
+        assert_eq!(
+            self.begun,
+            Some(leader_epoch),
+            "append under an epoch not begun"
+        );
+        let header = BatchHeader {
+            base_offset: self.end,
+            leader_epoch,
+            ..*batch.header()
+        };
+        if header.size_bytes > BATCH_BYTES_MAX {
+            return Err(LogError::TooLarge {
+                got: header.size_bytes,
+                max: BATCH_BYTES_MAX,
+            });
+        }
+        self.forget_state();
+        if self.must_roll_before(&header) || self.is_old(now) {
+            self.roll()?;
+        }
+        let (segment, file) = self.writer()?;
+        let position = segment.size_bytes();
+        let stamp = batch.stamp(self.end, leader_epoch);
+        let rest = batch.bytes().get(stamp.len()..).unwrap_or_default();
+        if let Err(source) = file.write_at(&[&stamp, rest], position) {
+            return Err(self.write_failed(&segment, &*file, source));
+        }
+        segment.with_index(|index| {
+            index.note(self.end.since(segment.base_offset()), position, &header);
+        });
+        segment.set_end(header.end_offset(), position + header.size_bytes as u64);
+        self.end = header.end_offset();
+        self.active_since_ms.get_or_insert(now.monotonic_ms);
+        let append_time_ms = self.note_append_time(header.base_offset, now);
+        self.producers
+            .apply(&header, self.config.producers_max, append_time_ms);
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            append_time_ms,
+        })
+    }
+
+    /// Everything not yet synced; run it off the turn, then call `synced(job.end)`. `None` if all is synced.
+    pub fn sync_job(&mut self) -> Option<SyncJob> {
+        if self.synced_end == self.end {
+            return None;
+        }
+        self.sync_jobs.push_back((self.end, false));
+        Some(SyncJob {
+            key: self.key,
+            end: self.end,
+            env: Arc::clone(&self.env),
+            files: self.unsynced.clone(),
+            dirs: self.unsynced_dirs(),
+        })
+    }
+
+    /// The job with this end has run. Jobs are reported in the order in which they were taken; one whose bytes were cut
+    /// meanwhile counts for nothing.
+    pub fn synced(&mut self, end: Offset) {
+        let reported = self
+            .sync_jobs
+            .iter()
+            .position(|&(job_end, _)| job_end == end);
+        let reported = reported.expect("a sync is reported once, for a job that was taken");
+        let cut = self.sync_jobs.drain(..=reported).any(|(_, cut)| cut);
+        if cut {
+            return;
+        }
+        assert!(
+            end <= self.end,
+            "synced to {end}, but the log ends at {}",
+            self.end
+        );
+        self.synced_end = self.synced_end.max(end);
+        self.unsynced
+            .retain(|(segment, _)| segment.end_offset() > end);
+        if self.unsynced_entry.is_some_and(|base| base < end) {
+            self.unsynced_entry = None;
+        }
+    }
+
+    /// A snapshot for readers; cheap. Take a new one after append, roll, truncate, delete.
+    pub fn view(&self) -> LogView {
+        LogView::new(self)
+    }
+
+    /// Rolls by age, when retention could take the whole active segment, or when all of it lies below the log start.
+    /// Empty segments never roll.
+    pub fn roll_if_due(&mut self, now: Now) -> Result<bool, LogError> {
+        self.check_usable()?;
+        let segment = self.active();
+        if segment.size_bytes() == 0 {
+            return Ok(false);
+        }
+        let dead = segment.end_offset() <= self.log_start;
+        let due = dead || self.is_old(now) || self.is_expired(segment, now);
+        if due {
+            self.forget_state();
+            self.roll()?;
+        }
+        Ok(due)
+    }
+
+    pub(crate) fn active(&self) -> &Arc<Segment> {
+        self.segments.last().expect("a log has a segment")
+    }
+
+    pub(crate) fn check_usable(&self) -> Result<(), LogError> {
+        match self.failed {
+            true => Err(LogError::Failed),
+            false => Ok(()),
+        }
+    }
+
+    /// Before the first change: what the `state` file says is about to be untrue. That a broker did not stop cleanly
+    /// protects from it as well, so the removal need not be durable.
+    pub(crate) fn forget_state(&mut self) {
+        if std::mem::take(&mut self.unchanged) {
+            let removed = files::remove(&*self.env.disk, &files::named(self.key, STATE));
+            if let Err(error) = removed {
+                tracing::warn!(%error, "state file not removed");
+            }
+        }
+    }
+
+    pub(crate) fn unsynced_dirs(&self) -> Vec<PathBuf> {
+        match self.unsynced_entry {
+            Some(_) => files::dirs_to_root(self.key),
+            None => Vec::new(),
+        }
+    }
+
+    fn must_roll_before(&self, header: &BatchHeader) -> bool {
+        let segment = self.active();
+        let size_bytes = segment.size_bytes();
+        let size_max = self.config.segment_bytes.min(SEGMENT_BYTES_MAX);
+        size_bytes > 0
+            && (size_bytes + header.size_bytes as u64 > size_max
+                || header.end_offset().since(segment.base_offset()) > SEGMENT_OFFSETS_MAX)
+    }
+
+    fn is_old(&self, now: Now) -> bool {
+        self.active_since_ms
+            .is_some_and(|since| now.monotonic_ms.saturating_sub(since) >= self.config.segment_ms)
+            && self.active().size_bytes() > 0
+    }
+
+    /// The active segment and its handle, which is held until its bytes are synced.
+    fn writer(&mut self) -> Result<(Arc<Segment>, Arc<dyn DiskFile>), LogError> {
+        let active = Arc::clone(self.active());
+        if let Some((segment, file)) = self.unsynced.last()
+            && Arc::ptr_eq(segment, &active)
+        {
+            return Ok((active, Arc::clone(file)));
+        }
+        if !active.has_index() {
+            active.load_index(&self.env, &self.epochs, self.config.index_interval_bytes)?;
+        }
+        let file = active.open(&self.env)?;
+        self.unsynced.push((Arc::clone(&active), Arc::clone(&file)));
+        Ok((active, file))
+    }
+
+    /// Cuts back what a failed write may have left. Only a full disk leaves the handle trustworthy.
+    fn write_failed(
+        &mut self,
+        segment: &Segment,
+        file: &dyn DiskFile,
+        source: io::Error,
+    ) -> LogError {
+        let cut = file.truncate(segment.size_bytes());
+        if !is_full(&source) || cut.is_err() {
+            self.failed = true;
+        }
+        LogError::io("write", &segment.log_path())(source)
+    }
+
+    fn note_append_time(&mut self, offset: Offset, now: Now) -> i64 {
+        let (append_time_ms, write) = self.append_times.note(offset, now.wall_ms);
+        if let Some(write) = write {
+            self.write_append_mark(write);
+        }
+        append_time_ms
+    }
+
+    /// Best effort: a mark that is lost only makes retention later.
+    pub(crate) fn write_append_mark(&self, write: MarkWrite) {
+        let path = files::named(self.key, APPEND_TIMES);
+        let disk = &*self.env.disk;
+        let written = match write {
+            MarkWrite::At(position, bytes) => disk
+                .open(&path, true)
+                .and_then(|file| file.write_at(&[&bytes], position))
+                .map_err(LogError::io("write", &path)),
+            MarkWrite::Replace(bytes) => files::replace(disk, &path, &bytes, false),
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "append-time mark not written; retention will be later");
+        }
+    }
+
+    /// Seals the active segment and begins another at the end.
+    fn roll(&mut self) -> Result<(), LogError> {
+        let path = files::at_offset(self.key, self.end, LOG);
+        let file = create_empty(&self.env, &path)?;
+        self.env.files.put(&path, file);
+        self.active().seal_index(&self.env);
+        self.write_producers();
+        let index = SegmentIndex::new(self.config.index_interval_bytes);
+        let segment = Segment::new(self.key, self.end, self.end, 0, Some(index));
+        Arc::make_mut(&mut self.segments).push(Arc::new(segment));
+        self.unsynced_entry.get_or_insert(self.end);
+        self.active_since_ms = None;
+        Ok(())
+    }
+
+    /// Writes a snapshot of the producer state at the end and removes the oldest. Derived: a failure costs time later.
+    pub(crate) fn write_producers(&self) {
+        let disk = &*self.env.disk;
+        let path = files::at_offset(self.key, self.end, PRODUCERS);
+        let written = files::replace(disk, &path, &self.producers.encode(), false)
+            .and_then(|()| self.remove_producers(|_, newer| newer >= PRODUCER_SNAPSHOTS_MAX));
+        if let Err(error) = written {
+            tracing::warn!(%error, "producer snapshot not written; the log will be read instead");
+        }
+    }
+
+    /// Removes the snapshots chosen by their offset and the number of newer ones.
+    pub(crate) fn remove_producers(
+        &self,
+        chosen: impl Fn(Offset, usize) -> bool,
+    ) -> Result<(), LogError> {
+        let dir = files::partition_dir(self.key);
+        let names = self
+            .env
+            .disk
+            .list(&dir)
+            .map_err(LogError::io("list", &dir))?;
+        let offsets = names.iter().rev().filter_map(|(name, _)| {
+            let (offset, extension) = files::parse_name(name)?;
+            (extension == PRODUCERS).then_some(offset)
+        });
+        for (newer, offset) in offsets.enumerate() {
+            if chosen(offset, newer) {
+                let path = files::at_offset(self.key, offset, PRODUCERS);
+                files::remove(&*self.env.disk, &path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A new segment's file; one that a crash left behind is emptied.
+pub(crate) fn create_empty(
+    env: &LogEnv,
+    path: &std::path::Path,
+) -> Result<Arc<dyn DiskFile>, LogError> {
+    let create = || {
+        let file = env.disk.open(path, true)?;
+        if file.len()? > 0 {
+            file.truncate(0)?;
+        }
+        Ok(file)
+    };
+    create().map_err(LogError::io("create", path))
+}

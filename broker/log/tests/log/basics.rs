@@ -1,0 +1,60 @@
+//! What a log does on a disk that behaves.
+
+use crate::common::{Bench, batch, config, offsets};
+use headwater_log::LogError;
+use headwater_record::Offset;
+
+#[test]
+fn batches_come_back_at_dense_offsets() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    let mut expected = 0;
+    for n in 1..=50 {
+        let appended = bench.append(&mut log, &batch(n % 5 + 1, n as i64));
+        assert_eq!(appended.base_offset, Offset::new(expected));
+        expected += n as u64 % 5 + 1;
+    }
+    assert_eq!(log.end(), Offset::new(expected));
+    assert_eq!(log.synced_end(), Offset::ZERO);
+    bench.sync(&mut log);
+    assert_eq!(log.synced_end(), log.end());
+    assert_eq!(offsets(&log.view()), (0..expected).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_closed_and_opened_goes_on() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    for n in 0..200 {
+        bench.append(&mut log, &batch(3, n));
+    }
+    let end = log.end();
+    assert!(log.segment_count() > 3);
+    log.close().unwrap();
+    for clean in [true, false] {
+        let (mut log, report) = bench.reopen(config(), clean);
+        assert_eq!(report.cut, None);
+        assert!(report.damaged.is_empty() && !report.epochs_rebuilt && !report.mark_lost);
+        assert_eq!(report.scanned_bytes > 0, !clean);
+        assert_eq!(log.end(), end);
+        assert_eq!(log.synced_end(), end);
+        assert_eq!(offsets(&log.view()), (0..end.get()).collect::<Vec<_>>());
+        let from = log.end();
+        bench.begin(&mut log, 7);
+        assert_eq!(bench.append(&mut log, &batch(2, 1)).base_offset, from);
+        log.truncate(from).unwrap();
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn an_offset_outside_the_log_is_out_of_range() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    bench.append(&mut log, &batch(3, 0));
+    let asked = Offset::new(4);
+    let error = log.view().read(asked, asked, 100).unwrap_err();
+    assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
+    let slice = log.view().read(Offset::new(3), Offset::MAX, 100).unwrap();
+    assert!(slice.bytes.is_empty());
+}

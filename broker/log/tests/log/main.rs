@@ -1,0 +1,4 @@
+//! Tests of the log as its users see it, on a simulated disk.
+
+mod basics;
+mod common;
