@@ -81,7 +81,6 @@ pub(crate) fn measure(load: &Load) -> Result<Value> {
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .max_frame_size(FRAME_BYTES)
-                .tcp_nodelay(true)
                 .connect()
                 .await?;
             let mut client = Client::open(channel, load.mode).await?;
@@ -181,7 +180,6 @@ pub(crate) fn serve() -> Result<()> {
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .max_frame_size(FRAME_BYTES)
                 .http2_keepalive_interval(Some(Duration::from_secs(20)))
-                .tcp_nodelay(true)
                 .add_service(Echo)
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
                 .await?;
