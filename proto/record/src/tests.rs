@@ -176,6 +176,93 @@ fn records_stop_at_the_decoded_limit() {
 }
 
 #[test]
+fn each_field_of_the_header_is_held_to_its_bounds() {
+    let batch = batch_of(Compression::None, &corner_records()[..1]);
+    let check = |at: usize, field: &[u8], expected: RecordError| {
+        let mut bytes = batch.bytes().to_vec();
+        bytes[at..at + field.len()].copy_from_slice(field);
+        assert_eq!(
+            BatchHeader::decode(&bytes),
+            Err(expected),
+            "{field:?} at {at}"
+        );
+    };
+    let producer = |id, epoch, base_sequence| RecordError::Producer {
+        id,
+        epoch,
+        base_sequence,
+    };
+    let counts = |last_offset_delta, record_count| RecordError::Counts {
+        record_count,
+        last_offset_delta,
+    };
+    for base_offset in [-1, i64::MIN, i64::MAX] {
+        let error = RecordError::OffsetRange {
+            base_offset,
+            record_count: 1,
+        };
+        check(0, &base_offset.to_be_bytes(), error);
+    }
+    for got in [48, 0, -1, i32::MIN] {
+        check(8, &got.to_be_bytes(), RecordError::Length { got });
+    }
+    for got in [0, 1, 3, 255] {
+        check(16, &[got], RecordError::Magic { got });
+    }
+    for got in [5, 6, 7, 1 << 6, 1 << 7, 1 << 15] {
+        check(21, &u16::to_be_bytes(got), RecordError::Attributes { got });
+    }
+    for delta in [1, -1, i32::MAX] {
+        check(23, &delta.to_be_bytes(), counts(delta, 1));
+    }
+    for count in [0, 2, -1, i32::MIN] {
+        check(57, &count.to_be_bytes(), counts(0, count));
+    }
+    check(43, &(-2i64).to_be_bytes(), producer(-2, -1, -1));
+    check(43, &7i64.to_be_bytes(), producer(7, -1, -1));
+    check(
+        43,
+        &[&7i64.to_be_bytes()[..], &[0, 3]].concat(),
+        producer(7, 3, -1),
+    );
+}
+
+#[test]
+fn the_last_record_may_stand_right_below_the_largest_offset() {
+    let records = corner_records();
+    let base = Offset::new(i64::MAX as u64 - records.len() as u64);
+    let batch = batch_of(Compression::None, &records).stamped(base, LeaderEpoch(0));
+    let header = BatchHeader::decode(batch.bytes()).expect("it just fits");
+    assert_eq!(header.end_offset(), Offset::MAX);
+}
+
+#[test]
+fn a_bare_snappy_block_is_read_as_well_as_a_framed_stream() {
+    let records = corner_records();
+    let plain = batch_of(Compression::None, &records).bytes().slice(61..);
+    let packed = snap::raw::Encoder::new()
+        .compress_vec(&plain)
+        .expect("it compresses");
+    let read = Compression::Snappy.decompress(&packed, DECODED_BYTES_MAX);
+    assert_eq!(read.as_deref(), Ok(plain.as_ref()));
+}
+
+#[test]
+fn an_incomplete_producer_identity_builds_no_batch() {
+    let producer = ProducerIdentity {
+        id: 1,
+        epoch: 0,
+        base_sequence: -1,
+    };
+    let mut builder = BatchBuilder::new(Compression::None).producer(producer);
+    builder.push(&Record::default()).expect("a record fits");
+    assert!(matches!(
+        builder.build(),
+        Err(RecordError::Producer { id: 1, .. })
+    ));
+}
+
+#[test]
 fn an_empty_batch_and_an_impossible_time_are_refused() {
     assert_eq!(
         BatchBuilder::new(Compression::None).build(),
