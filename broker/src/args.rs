@@ -24,8 +24,8 @@ Examples:
 
 Exit status: 0 stopped on request, 1 failed, 2 wrong flags or settings.")]
 pub struct Args {
-    /// Configuration file, in YAML
-    #[arg(long, value_name = "FILE", env = "HEADWATER_CONFIG")]
+    /// Configuration file, in YAML; also by the variable HEADWATER_CONFIG
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print the resulting settings, where each comes from and how memory is divided; then exit
     #[arg(long)]
@@ -72,15 +72,6 @@ impl Args {
             flags: self.flags(),
             ..Layers::default()
         };
-        if let Some(path) = &self.config {
-            let name = path.display().to_string();
-            let unreadable = |error: std::io::Error| ConfigError::Unreadable {
-                path: name.clone(),
-                reason: error.to_string(),
-            };
-            let yaml = fs::read_to_string(path).map_err(unreadable)?;
-            layers.file = Some((name, yaml));
-        }
         for (name, value) in variables {
             // Names of ours are ASCII; others are not looked at.
             let Some(name) = name.to_str().filter(|name| name.starts_with("HEADWATER_")) else {
@@ -90,6 +81,19 @@ impl Args {
                 variable: name.to_owned(),
             })?;
             layers.variables.push((name.to_owned(), value));
+        }
+        let named = layers
+            .variables
+            .iter()
+            .find(|(name, _)| name == "HEADWATER_CONFIG");
+        let named = named.map(|(_, path)| path).filter(|path| !path.is_empty());
+        if let Some(path) = self.config.clone().or_else(|| named.map(PathBuf::from)) {
+            let name = path.display().to_string();
+            let yaml = fs::read_to_string(&path).map_err(|error| ConfigError::Unreadable {
+                path: name.clone(),
+                reason: error.to_string(),
+            })?;
+            layers.file = Some((name, yaml));
         }
         Ok(layers)
     }
@@ -194,6 +198,18 @@ mod tests {
             bad.unwrap_err().to_string(),
             "variable HEADWATER_FORM is not Unicode; write the value in a configuration file"
         );
+    }
+
+    #[test]
+    fn the_variable_names_the_file_unless_the_flag_does() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let name = file.path().display().to_string();
+        let variable = |value: &str| [("HEADWATER_CONFIG".into(), value.into())].into_iter();
+        let by_variable = args(&[]).layers(variable(&name)).unwrap();
+        assert_eq!(by_variable.file, Some((name.clone(), String::new())));
+        let by_flag = args(&["--config", &name]).layers(variable("/no/such/file"));
+        assert_eq!(by_flag.unwrap().file, Some((name, String::new())));
+        assert_eq!(args(&[]).layers(variable("")).unwrap().file, None);
     }
 
     #[test]

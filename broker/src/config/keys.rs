@@ -123,7 +123,7 @@ pub static KEYS: &[Key] = &[
         default: "auto",
         form: Form::Text,
         help: "host:port that clients are told to dial. auto: the address of listen.client, or \
-               the host's name if that is 0.0.0.0.",
+               localhost if that is 0.0.0.0.",
     },
     Key {
         name: "storage.shards",
