@@ -63,6 +63,7 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file, 0 behind it.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// The same past the page cache, for recovery: what the medium holds, not what a failed write-back left in memory.
+    /// To be called after a `sync`: bytes not yet written back still come from memory.
     fn read_at_medium(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes all of the slices, one behind the other. After an error any part of them may have been written.
     fn write_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()>;

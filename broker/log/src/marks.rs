@@ -87,10 +87,13 @@ impl MarkStore {
 
     /// What the files say of the partition.
     pub fn get(&self, key: PartitionKey) -> MarkState {
-        match self.lock(self.shard_of(key)).get(key) {
+        // Neither lock is taken under the other: `settle` takes them in the opposite order.
+        let synced_end = self.lock(self.shard_of(key)).get(key);
+        let any_unreadable = !self.lock_unreadable().is_empty();
+        match synced_end {
             Some(synced_end) => MarkState::Valid { synced_end },
-            None if self.lock_unreadable().is_empty() => MarkState::Absent,
-            None => MarkState::Lost,
+            None if any_unreadable => MarkState::Lost,
+            None => MarkState::Absent,
         }
     }
 

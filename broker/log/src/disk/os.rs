@@ -33,17 +33,16 @@ pub struct OsDisk {
 impl OsDisk {
     /// Opens a data directory, making it if it is absent. Fails with `ResourceBusy` if another process has it open.
     pub fn open(root: &Path) -> io::Result<OsDisk> {
-        if !root.try_exists()? {
-            std::fs::create_dir_all(root)?;
-            let parent = root.canonicalize()?.parent().map(Path::to_owned);
-            parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
+        let root = std::path::absolute(root)?;
+        let made = root.ancestors().take_while(|dir| !dir.exists()).count();
+        std::fs::create_dir_all(&root)?;
+        // Each new directory is durable with the one above it.
+        for parent in root.ancestors().skip(1).take(made) {
+            File::open(parent)?.sync_all()?;
         }
         let lock = open_file(&root.join(LOCK_FILE), true)?;
         match retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(OsDisk {
-                root: root.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(OsDisk { root, _lock: lock }),
             Err(Errno::WOULDBLOCK) => Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 format!(
