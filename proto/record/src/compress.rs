@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
+use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
@@ -62,25 +63,56 @@ impl Compression {
     }
 
     /// The decompressed bytes, at most `max` of them; see [`crate::limits`] for the memory it takes.
-    pub(crate) fn decompress(self, packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
-        let damaged = |reason: String| RecordError::Compressed {
-            codec: self,
-            reason,
-        };
-        match self {
-            Compression::None if packed.len() > max => Err(RecordError::DecodedTooLarge { max }),
-            Compression::None => Ok(packed.to_vec()),
-            Compression::Gzip => read_bounded(MultiGzDecoder::new(packed), packed.len(), max)
-                .map_err(|error| damaged(error.to_string()))?
-                .ok_or(RecordError::DecodedTooLarge { max }),
-            Compression::Snappy => snappy::decompress(packed, max),
-            Compression::Lz4 if !packed.starts_with(&LZ4_MAGIC) => {
-                Err(damaged("not an LZ4 frame".to_owned()))
+    pub(crate) fn decompress(self, packed: Bytes, max: usize) -> Result<Bytes, RecordError> {
+        let plain = match self {
+            Compression::None if packed.len() > max => None,
+            Compression::None => return Ok(packed),
+            Compression::Gzip => {
+                self.read_bounded(MultiGzDecoder::new(&packed[..]), &packed, max)?
             }
-            Compression::Lz4 => read_bounded(FrameDecoder::new(packed), packed.len(), max)
-                .map_err(|error| damaged(error.to_string()))?
-                .ok_or(RecordError::DecodedTooLarge { max }),
-            Compression::Zstd => unzstd(packed, max),
+            Compression::Snappy => snappy::decompress(&packed, max)?,
+            Compression::Lz4 if !packed.starts_with(&LZ4_MAGIC) => {
+                return Err(self.damaged("not an LZ4 frame"));
+            }
+            Compression::Lz4 => self.read_bounded(FrameDecoder::new(&packed[..]), &packed, max)?,
+            Compression::Zstd => unzstd(&packed, max)?,
+        };
+        plain
+            .map(Bytes::from)
+            .ok_or(RecordError::DecodedTooLarge { max })
+    }
+
+    /// Reads to the end; `None` if that is more than `max` bytes.
+    fn read_bounded(
+        self,
+        mut reader: impl Read,
+        packed: &[u8],
+        max: usize,
+    ) -> Result<Option<Vec<u8>>, RecordError> {
+        let damaged = |error: io::Error| self.damaged(&error.to_string());
+        let mut out = Vec::with_capacity(first_room(packed.len(), max));
+        loop {
+            let start = out.len();
+            if start >= max {
+                let more = reader.read(&mut [0]).map_err(damaged)?;
+                return Ok((more == 0).then_some(out));
+            }
+            if start == out.capacity() {
+                out.reserve_exact(start.max(FIRST_OUTPUT_BYTES_MIN).min(max - start));
+            }
+            let room = (out.capacity() - start).min(max - start);
+            let mut limited = (&mut reader).take(room as u64);
+            if limited.read_to_end(&mut out).map_err(damaged)? < room {
+                return Ok(Some(out));
+            }
+        }
+    }
+
+    /// The error that compressed bytes do not hold what they should.
+    pub(crate) fn damaged(self, reason: &str) -> RecordError {
+        RecordError::Compressed {
+            codec: self,
+            reason: reason.to_owned(),
         }
     }
 }
@@ -122,25 +154,21 @@ fn zstd(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 
 /// Zstd in one call per attempt: the output is the window, so that no window size in a frame, up to
 /// 128 MiB at the levels that Kafka allows, can reserve memory. Where the output does not fit, the
-/// next attempt has four times the room, at most `max`.
-fn unzstd(packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
+/// next attempt has four times the room; `None` if `max` is not enough.
+fn unzstd(packed: &[u8], max: usize) -> Result<Option<Vec<u8>>, RecordError> {
     let too_small = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
     let mut context = DCtx::create();
     let mut room = first_zstd_room(packed, max);
     loop {
         let mut out = Vec::with_capacity(room);
         match context.decompress(&mut out, packed) {
-            Ok(_) => return Ok(out),
+            Ok(_) => return Ok(Some(out)),
             Err(code) if code == too_small && room < max => {
                 room = room.saturating_mul(4).min(max);
             }
-            Err(code) if code == too_small => return Err(RecordError::DecodedTooLarge { max }),
+            Err(code) if code == too_small => return Ok(None),
             Err(code) => {
-                let reason = zstd_safe::get_error_name(code).to_owned();
-                return Err(RecordError::Compressed {
-                    codec: Compression::Zstd,
-                    reason,
-                });
+                return Err(Compression::Zstd.damaged(zstd_safe::get_error_name(code)));
             }
         }
     }
@@ -154,30 +182,6 @@ fn first_zstd_room(packed: &[u8], max: usize) -> usize {
     };
     let likely = packed.len().saturating_mul(ZSTD_LIKELY_RATIO_MAX);
     claimed.min(likely).max(FIRST_OUTPUT_BYTES_MIN).min(max)
-}
-
-/// Reads to the end; `None` if that is more than `max` bytes.
-fn read_bounded(
-    mut reader: impl Read,
-    packed_len: usize,
-    max: usize,
-) -> io::Result<Option<Vec<u8>>> {
-    let mut out = Vec::with_capacity(first_room(packed_len, max));
-    loop {
-        if out.len() == out.capacity() {
-            if out.len() >= max {
-                let more = reader.read(&mut [0])?;
-                return Ok((more == 0).then_some(out));
-            }
-            out.reserve_exact(out.len().max(FIRST_OUTPUT_BYTES_MIN).min(max - out.len()));
-        }
-        let start = out.len();
-        let room = (out.capacity() - start).min(max - start);
-        let read = (&mut reader).take(room as u64).read_to_end(&mut out)?;
-        if read < room {
-            return Ok(Some(out));
-        }
-    }
 }
 
 fn first_room(packed_len: usize, max: usize) -> usize {

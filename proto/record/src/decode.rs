@@ -4,10 +4,7 @@ use bytes::Bytes;
 
 use crate::header::CRC_COVERS_FROM;
 use crate::limits::{HEADER_BYTES_MIN, RECORD_BYTES_MIN};
-use crate::{
-    BatchHeader, Compression, Header, LeaderEpoch, Offset, Record, RecordError, StoredRecord,
-    varint,
-};
+use crate::{BatchHeader, Header, LeaderEpoch, Offset, Record, RecordError, StoredRecord, varint};
 
 /// One whole batch whose header, length, CRC and counts were checked. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,10 +96,10 @@ impl Batch {
     /// slices of the batch or of the decompressed buffer.
     pub fn iter_records(&self, decoded_bytes_max: usize) -> Result<Records, RecordError> {
         let payload = self.bytes.slice(BatchHeader::SIZE_BYTES..);
-        let payload = match self.header.compression() {
-            Compression::None if payload.len() <= decoded_bytes_max => payload,
-            codec => codec.decompress(&payload, decoded_bytes_max)?.into(),
-        };
+        let payload = self
+            .header
+            .compression()
+            .decompress(payload, decoded_bytes_max)?;
         let count = self.header.record_count;
         if payload.len() / RECORD_BYTES_MIN < count as usize {
             let what = "the batch is too small for its record count";

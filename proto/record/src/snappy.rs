@@ -1,7 +1,7 @@
 //! Snappy as Java's `SnappyOutputStream` frames it: a 16-byte head, then blocks of at most 32 KiB,
 //! each behind its compressed size.
 
-use std::io;
+use std::{io, iter, mem};
 
 use crate::limits::SNAPPY_RATIO_MAX;
 use crate::{Compression, RecordError};
@@ -30,50 +30,63 @@ pub(crate) fn compress(plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The plain bytes, at most `max` of them, of a framed stream or, without the magic, of one block.
-pub(crate) fn decompress(packed: &[u8], max: usize) -> Result<Vec<u8>, RecordError> {
-    let mut out = Vec::new();
-    if !packed.starts_with(MAGIC) {
-        append_block(packed, &mut out, max)?;
-        return Ok(out);
+/// The plain bytes of a framed stream or, without the magic, of one block; `None` if they are more
+/// than `max`.
+/// The sizes that blocks claim are added up first, so that the output is reserved once.
+pub(crate) fn decompress(packed: &[u8], max: usize) -> Result<Option<Vec<u8>>, RecordError> {
+    let mut size = 0usize;
+    for block in blocks(packed) {
+        size = size.saturating_add(plain_size(block?)?);
     }
-    let mut rest = packed
-        .get(HEAD.len()..)
-        .ok_or_else(|| damaged("head is cut"))?;
-    while !rest.is_empty() {
-        let (size, behind) = rest
-            .split_first_chunk::<4>()
-            .ok_or_else(|| damaged("block size is cut"))?;
-        let (block, behind) = behind
-            .split_at_checked(u32::from_be_bytes(*size) as usize)
-            .ok_or_else(|| damaged("block is cut"))?;
-        append_block(block, &mut out, max)?;
-        rest = behind;
+    if size > max {
+        return Ok(None);
     }
-    Ok(out)
+    let mut out = vec![0; size];
+    let mut room = out.as_mut_slice();
+    for block in blocks(packed) {
+        let written = snap::raw::Decoder::new()
+            .decompress(block?, room)
+            .map_err(|error| damaged(&error.to_string()))?;
+        room = &mut room[written..];
+    }
+    Ok(Some(out))
 }
 
-/// Decompresses one block behind what is in `out`. The size that it claims is bounded by what its
-/// bytes could make before anything is reserved.
-fn append_block(block: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), RecordError> {
+/// What a block claims to make, if its bytes can make that much at all.
+fn plain_size(block: &[u8]) -> Result<usize, RecordError> {
     let size = snap::raw::decompress_len(block).map_err(|error| damaged(&error.to_string()))?;
-    let start = out.len();
-    if size > max - start {
-        return Err(RecordError::DecodedTooLarge { max });
-    }
     if size > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
         return Err(damaged("block claims more than its bytes can make"));
     }
-    out.resize(start + size, 0);
-    snap::raw::Decoder::new()
-        .decompress(block, &mut out[start..])
-        .map_err(|error| damaged(&error.to_string()))?;
-    Ok(())
+    Ok(size)
+}
+
+/// The compressed blocks of a framed stream, or all of `packed` as one. Ends behind the first error.
+fn blocks(packed: &[u8]) -> impl Iterator<Item = Result<&[u8], RecordError>> {
+    let framed = packed.starts_with(MAGIC);
+    let mut rest = match framed {
+        true => packed.get(HEAD.len()..).unwrap_or_default(),
+        false => packed,
+    };
+    iter::from_fn(move || {
+        let all = mem::take(&mut rest);
+        if all.is_empty() {
+            return None;
+        }
+        if !framed {
+            return Some(Ok(all));
+        }
+        let cut = all
+            .split_first_chunk::<4>()
+            .and_then(|(size, behind)| behind.split_at_checked(u32::from_be_bytes(*size) as usize));
+        let Some((block, behind)) = cut else {
+            return Some(Err(damaged("block is cut")));
+        };
+        rest = behind;
+        Some(Ok(block))
+    })
 }
 
 fn damaged(reason: &str) -> RecordError {
-    RecordError::Compressed {
-        codec: Compression::Snappy,
-        reason: reason.to_owned(),
-    }
+    Compression::Snappy.damaged(reason)
 }

@@ -108,6 +108,16 @@ fn snappy(plain: &[u8]) -> Vec<u8> {
     encoder.compress_vec(plain).expect("it compresses")
 }
 
+fn framed_snappy(plain: &[u8]) -> Vec<u8> {
+    let mut framed = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+    for chunk in plain.chunks(32 * 1024) {
+        let block = snappy(chunk);
+        framed.put_u32(block.len() as u32);
+        framed.put_slice(&block);
+    }
+    framed
+}
+
 fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(plain, 19).expect("it compresses")
 }
@@ -119,6 +129,7 @@ fn a_bomb_stops_at_the_limit_in_every_codec() {
     for (codec, bomb) in [
         (Compression::Gzip, gzip(&zeros)),
         (Compression::Snappy, snappy(&zeros)),
+        (Compression::Snappy, framed_snappy(&zeros)),
         (Compression::Lz4, lz4(&zeros)),
         (Compression::Zstd, zstd(&zeros)),
     ] {
@@ -138,13 +149,51 @@ fn a_bomb_stops_at_the_limit_in_every_codec() {
 }
 
 #[test]
+fn what_just_fits_the_limit_takes_no_more_than_twice_of_it() {
+    for codec in [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ] {
+        for size in [100, 5 * 1024, MIB + 1, 3 * MIB] {
+            let mut builder = BatchBuilder::new(codec);
+            let value = Some(Bytes::from(vec![7; size]));
+            builder
+                .push(&Record {
+                    value,
+                    ..Record::default()
+                })
+                .expect("a record fits");
+            let max = builder.size_bytes() - BatchHeader::SIZE_BYTES;
+            let batch = builder.build().expect("a batch builds");
+            let (result, peak, _) = measured(|| batch.records(max).map(|records| records.len()));
+            assert_eq!(result, Ok(1), "{codec}");
+            let workspace = if codec == Compression::None {
+                0
+            } else {
+                CODEC_BYTES_MAX
+            };
+            assert!(
+                peak <= 2 * max + workspace + SMALL,
+                "{codec} {size}: {peak} bytes"
+            );
+            if codec == Compression::Snappy {
+                assert!(peak <= max + SMALL, "{codec} {size}: {peak} bytes");
+            }
+        }
+    }
+}
+
+#[test]
 fn claims_reserve_nothing() {
     let mut zstd_claim = 0xFD2F_B528_u32.to_le_bytes().to_vec();
     zstd_claim.put_u8(0b1100_0000); // an 8-byte content size follows the window
     zstd_claim.put_u8(0xff); // a window of several TiB
     zstd_claim.put_u64_le(1 << 40);
     zstd_claim.put_slice(&[1, 0, 0]); // a last block of nothing
-    let mut framed_claim = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+    let mut framed_claim = framed_snappy(&[]);
     framed_claim.put_slice(&u32::MAX.to_be_bytes());
     for (name, codec, count, payload) in [
         (
