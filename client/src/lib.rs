@@ -1,5 +1,4 @@
 //! Rust client of Headwater: producer, consumer and administration over gRPC.
-#![allow(clippy::todo)]
 
 mod admin;
 mod backoff;

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn details_of_strangers_are_not_believed() {
         let mut details = ErrorDetails::new();
-        details.set_error_info("X", "example.com", [("a", "b")]);
+        details.set_error_info("X", "example.com", [("a".to_owned(), "b".to_owned())]);
         let status = Status::with_error_details(Code::Internal, "no", details);
         assert_eq!(broker_error(&status).reason, "");
     }

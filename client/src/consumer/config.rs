@@ -1,12 +1,18 @@
 //! What a consumer reads, and from where.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::start::{self, Topic};
+use super::subscription::Subscription;
+use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::error::Error;
 use crate::limits;
 use crate::record::Position;
+use crate::transport::Transport;
 
 /// What happens to a partition whose position is no longer, or not yet, there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,17 +30,17 @@ pub enum OnOutOfRange {
 /// [`partition`](ConsumerBuilder::partition) must be called.
 #[derive(Clone, Debug)]
 pub struct ConsumerBuilder {
-    pub(crate) client: Client,
+    client: Client,
     /// Whole topics with their start.
-    pub(crate) topics: Vec<(String, Position)>,
+    topics: Vec<(String, Position)>,
     /// Single partitions with their start.
-    pub(crate) partitions: Vec<(String, u32, Position)>,
-    pub(crate) until_latest: bool,
-    pub(crate) on_out_of_range: OnOutOfRange,
-    pub(crate) skip_data_loss: bool,
-    pub(crate) buffer_bytes_max: u32,
-    pub(crate) message_bytes_max: u32,
-    pub(crate) refresh_interval: Duration,
+    partitions: Vec<(String, u32, Position)>,
+    until_latest: bool,
+    on_out_of_range: OnOutOfRange,
+    skip_data_loss: bool,
+    buffer_bytes_max: u32,
+    message_bytes_max: u32,
+    refresh_interval: Duration,
 }
 
 impl ConsumerBuilder {
@@ -114,6 +120,55 @@ impl ConsumerBuilder {
     ///
     /// If a topic or partition does not exist, or the cluster cannot be reached.
     pub async fn build(self) -> Result<Consumer, Error> {
-        todo!()
+        if self.topics.is_empty() && self.partitions.is_empty() {
+            return Err(Error::invalid_config(
+                "a consumer needs at least one topic or partition",
+            ));
+        }
+        let config = self.client.config();
+        let transport = Transport::with_window(config, self.buffer_bytes_max)?;
+        let admin = self.client.admin();
+        let mut whole_topics = Vec::new();
+        // By full name, since the same topic may be given by two names.
+        let mut starts: BTreeMap<Arc<str>, (Topic, BTreeMap<u32, Position>)> = BTreeMap::new();
+        for (name, position) in &self.topics {
+            let topic = start::topic(&admin, name).await?;
+            let all = (0..topic.partitions)
+                .map(|partition| (partition, *position))
+                .collect();
+            whole_topics.push(topic.clone());
+            starts.insert(Arc::clone(&topic.full_name), (topic, all));
+        }
+        for (name, partition, position) in &self.partitions {
+            let topic = start::topic(&admin, name).await?;
+            let (_, some) = starts
+                .entry(Arc::clone(&topic.full_name))
+                .or_insert_with(|| (topic, BTreeMap::new()));
+            some.insert(*partition, *position);
+        }
+        let mut readings = Vec::new();
+        for (topic, starts) in starts.values() {
+            readings.extend(start::readings(&admin, topic, starts, self.until_latest).await?);
+        }
+        let backoff = Backoff::new(config);
+        Ok(Consumer {
+            subscription: Subscription::new(
+                transport,
+                backoff,
+                self.message_bytes_max,
+                self.until_latest,
+            ),
+            admin,
+            readings,
+            whole_topics: if self.until_latest {
+                Vec::new()
+            } else {
+                whole_topics
+            },
+            refreshed: Instant::now(),
+            refresh_interval: self.refresh_interval,
+            on_out_of_range: self.on_out_of_range,
+            skip_data_loss: self.skip_data_loss,
+        })
     }
 }

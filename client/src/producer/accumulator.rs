@@ -465,7 +465,7 @@ impl TopicState {
     /// next one. So every batch is large, and all partitions get as many batches.
     fn stick(&mut self, queues: &[Queue]) -> u32 {
         let queue = self.queues.get(&self.sticky);
-        if !queue.is_some_and(|queue| queues[*queue].open.is_some()) {
+        if queue.is_none_or(|queue| queues[*queue].open.is_none()) {
             self.sticky = (self.sticky + 1) % self.partitions;
         }
         self.sticky

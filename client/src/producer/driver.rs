@@ -327,6 +327,7 @@ impl Driver {
         self.progress = now;
         self.backoff.reset();
         let mut resolved = Vec::new();
+        let mut fenced = None;
         for v1::ProduceStreamAck { request_seq, ack } in acks {
             let Some(lane) = self.routes.remove(&request_seq) else {
                 tracing::warn!(request_seq, "the broker answers what was never asked");
@@ -338,12 +339,17 @@ impl Driver {
                 self.accumulator
                     .doubt_topic_after(lane.topic(), &error.reason);
                 if error.reason == "FENCED" && self.accumulator.config().name.is_some() {
-                    self.accumulator.close(Error::from(error.clone()));
+                    fenced = Some(Error::from(error.clone()));
                 }
             }
             lane.answered(request_seq, ack, now, &mut resolved);
         }
         self.resolve(resolved);
+        if let Some(error) = fenced {
+            // Somebody else has the name now. Asking for it again would fence them in turn.
+            self.accumulator.close(error.clone());
+            self.fail(&error);
+        }
     }
 
     /// Leaves the stream; opens another after `pause`, or after the backoff's.
