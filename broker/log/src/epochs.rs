@@ -58,11 +58,9 @@ impl Epochs {
         self.entries.truncate(kept);
     }
 
-    /// Forgets epochs that ended at or below the log start.
-    pub(crate) fn forget_below(&mut self, log_start: Offset) {
-        let later = self
-            .entries
-            .partition_point(|&(_, start)| start <= log_start);
+    /// Forgets epochs that ended at or below `offset`.
+    pub(crate) fn forget_below(&mut self, offset: Offset) {
+        let later = self.entries.partition_point(|&(_, start)| start <= offset);
         self.entries.drain(..later.saturating_sub(1));
     }
 

@@ -158,7 +158,9 @@ impl Log {
         if self.epochs.last() != Some(epoch) {
             let epochs = Arc::make_mut(&mut self.epochs);
             epochs.begin(epoch, self.end);
-            epochs.forget_below(self.log_start);
+            // Not the log start: the batches before it in the first segment are read on the way to it.
+            let first = self.segments.first().expect("a log has a segment");
+            epochs.forget_below(first.base_offset());
             self.epochs_version += 1;
             file = Some((self.epochs_version, self.epochs.encode()));
             self.forget_state();

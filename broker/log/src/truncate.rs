@@ -12,31 +12,49 @@ use headwater_record::Offset;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Where a log can be cut: between two batches.
+struct Boundary {
+    /// Number of the segment that stays last.
+    segment: usize,
+    /// Size that it is cut to.
+    position: u64,
+    offset: Offset,
+}
+
 impl Log {
     /// Cuts everything at and above `end`, and the whole of a batch that `end` falls into: lowers the mark and the
-    /// epochs file and syncs both, then cuts and syncs. Blocking; after an error the log is unusable until reopened.
+    /// epochs file and syncs both, then cuts and syncs. Blocking; after an I/O error the log is unusable until it is
+    /// opened again. Out of range if records would go that lie below the log start, or share a batch with it.
     pub fn truncate(&mut self, end: Offset) -> Result<(), LogError> {
         self.check_usable()?;
         if end >= self.end {
             return Ok(());
         }
+        let out_of_range = LogError::OutOfRange {
+            asked: end,
+            start: self.log_start,
+            end: self.end,
+        };
         if end < self.log_start {
-            return Err(LogError::OutOfRange {
-                asked: end,
-                start: self.log_start,
-                end: self.end,
-            });
+            return Err(out_of_range);
         }
-        let cut = self.cut_at(end);
+        let boundary = self.boundary(end)?;
+        if boundary.offset < self.log_start {
+            return Err(out_of_range);
+        }
         self.failed = true;
-        cut?;
+        self.cut_at(boundary)?;
         self.failed = false;
         Ok(())
     }
 
-    fn cut_at(&mut self, end: Offset) -> Result<(), LogError> {
+    fn cut_at(&mut self, boundary: Boundary) -> Result<(), LogError> {
+        let Boundary {
+            segment: kept,
+            position,
+            offset: end,
+        } = boundary;
         self.forget_state();
-        let (kept, position, end) = self.boundary(end)?;
         if self.synced_end > end {
             self.env.marks.lower(self.key, end)?;
         }
@@ -88,7 +106,7 @@ impl Log {
     }
 
     /// The segment that holds `end`, and position and offset of the batch boundary at or below it.
-    fn boundary(&self, end: Offset) -> Result<(usize, u64, Offset), LogError> {
+    fn boundary(&self, end: Offset) -> Result<Boundary, LogError> {
         let later = self
             .segments
             .partition_point(|segment| segment.base_offset() <= end);
@@ -113,7 +131,11 @@ impl Log {
                 Step::End => true,
             };
             if passes {
-                return Ok((at, position, offset.min(end)));
+                return Ok(Boundary {
+                    segment: at,
+                    position,
+                    offset: offset.min(end),
+                });
             }
         }
     }

@@ -127,3 +127,29 @@ pub(crate) fn offsets(view: &LogView) -> Vec<u64> {
     }
     offsets
 }
+
+/// A batch whose records hold these numbers, as value and as timestamp.
+pub(crate) fn batch_of_values(values: &[u64]) -> Batch {
+    let mut builder = BatchBuilder::new(Compression::None);
+    for value in values {
+        let record = Record {
+            value: Some(value.to_string().into_bytes().into()),
+            timestamp_ms: *value as i64,
+            ..Record::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+/// Offsets and numbers of the records in whole batches.
+pub(crate) fn values(bytes: &bytes::Bytes) -> Vec<(u64, u64)> {
+    let mut values = Vec::new();
+    for batch in batches(bytes.clone()) {
+        for stored in batch.unwrap().records(1 << 20).unwrap() {
+            let value = String::from_utf8(stored.record.value.unwrap().to_vec()).unwrap();
+            values.push((stored.offset.get(), value.parse().unwrap()));
+        }
+    }
+    values
+}

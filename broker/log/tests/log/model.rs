@@ -1,0 +1,334 @@
+//! Random histories against a plain vector: append, roll, sync, read, truncate, delete, retain, stop, crash.
+
+use crate::common::{Bench, KEY, NOW, batch_of_values, config, values};
+use headwater_log::sim::Survival;
+use headwater_log::{Log, LogConfig, LogError, Now};
+use headwater_record::{LeaderEpoch, Offset};
+use std::ops::Range;
+
+/// xorshift64*: the histories must not change with a library.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub(crate) fn below(&mut self, range: Range<u64>) -> u64 {
+        range.start + self.next() % (range.end - range.start)
+    }
+}
+
+/// What the log should hold.
+struct Model {
+    /// By offset; those below `start` count for nothing.
+    values: Vec<u64>,
+    start: u64,
+    synced: u64,
+    epoch: u32,
+    next_value: u64,
+    now: Now,
+}
+
+struct History {
+    rng: Rng,
+    bench: Bench,
+    config: LogConfig,
+    log: Option<Log>,
+    model: Model,
+}
+
+impl History {
+    fn new(seed: u64) -> History {
+        let bench = Bench::new();
+        let mut config = config();
+        let mut rng = Rng::new(seed);
+        config.segment_bytes = rng.below(300..3000);
+        config.index_interval_bytes = rng.below(1..600) as u32;
+        let log = bench.open(config.clone());
+        let model = Model {
+            values: Vec::new(),
+            start: 0,
+            synced: 0,
+            epoch: 5,
+            next_value: 1,
+            now: NOW,
+        };
+        History {
+            rng,
+            bench,
+            config,
+            log: Some(log),
+            model,
+        }
+    }
+
+    fn log(&mut self) -> &mut Log {
+        self.log.as_mut().unwrap()
+    }
+
+    fn step(&mut self) {
+        self.model.now.monotonic_ms += 10_000;
+        self.model.now.wall_ms += 10_000;
+        let op = self.rng.below(0..40);
+        if std::env::var_os("HEADWATER_SEED").is_some() {
+            let log = self.log.as_ref().unwrap();
+            eprintln!(
+                "op {op}: {:?} {}..{} synced {} segments {}",
+                log.damaged(),
+                log.log_start(),
+                log.end(),
+                log.synced_end(),
+                log.segment_count()
+            );
+        }
+        match op {
+            0..=17 => self.append(),
+            18..=23 => self.sync(),
+            24..=28 => self.read(),
+            29 => self.truncate(),
+            30 => self.delete(),
+            31 => self.retain(),
+            32 | 33 => self.begin_epoch(),
+            34 => {
+                let now = self.model.now;
+                self.log().roll_if_due(now).unwrap();
+            }
+            35 | 36 => self.stop(),
+            _ => self.crash(),
+        }
+        self.check();
+    }
+
+    fn append(&mut self) {
+        let count = self.rng.below(1..6);
+        let values: Vec<u64> = (0..count).map(|n| self.model.next_value + n).collect();
+        self.model.next_value += count;
+        let (epoch, now) = (LeaderEpoch(self.model.epoch), self.model.now);
+        let end = self.model.values.len() as u64;
+        let appended = self.log().append(&batch_of_values(&values), epoch, now);
+        assert_eq!(appended.unwrap().base_offset, Offset::new(end));
+        self.model.values.extend(values);
+    }
+
+    fn sync(&mut self) {
+        let ride = self.rng.below(0..2) == 0;
+        let log = self.log.as_mut().unwrap();
+        let Some(job) = log.sync_job() else {
+            assert_eq!(log.synced_end(), log.end());
+            return;
+        };
+        job.run().unwrap();
+        log.synced(job.end);
+        let marks = &self.bench.env.marks;
+        marks.write(marks.shard_of(KEY), &[(KEY, job.end)]).unwrap();
+        if ride {
+            marks.sync(marks.shard_of(KEY)).unwrap();
+        }
+        self.model.synced = job.end.get();
+    }
+
+    fn read(&mut self) {
+        let (start, end) = (self.model.start, self.model.values.len() as u64);
+        let from = self.rng.below(start..end + 1);
+        let limit = self.rng.below(from..end + 2);
+        let bytes_max = self.rng.below(1..2000) as usize;
+        let view = self.log().view();
+        let slice = view
+            .read(Offset::new(from), Offset::new(limit), bytes_max)
+            .unwrap();
+        let read = values(&slice.bytes);
+        assert_eq!(read.is_empty(), from >= limit.min(end));
+        for (offset, value) in read {
+            assert_eq!(value, self.model.values[offset as usize], "offset {offset}");
+        }
+        // Timestamps are the values, which grow.
+        let asked = self.rng.below(0..self.model.next_value + 2);
+        let live = self.model.values.iter().enumerate().skip(start as usize);
+        let expected = live
+            .map(|(offset, &value)| (offset as u64, value))
+            .find(|&(offset, value)| value >= asked && offset < limit);
+        let found = view
+            .find_time(asked as i64, Offset::new(limit), 1 << 20)
+            .unwrap();
+        assert_eq!(
+            found.map(|(offset, ms)| (offset.get(), ms as u64)),
+            expected
+        );
+    }
+
+    fn truncate(&mut self) {
+        let (start, end) = (self.model.start, self.model.values.len() as u64);
+        let to = self.rng.below(start.max(end.saturating_sub(20))..end + 1);
+        let log = self.log.as_mut().unwrap();
+        if let Err(error) = log.truncate(Offset::new(to)) {
+            // The batch that holds the log start stays whole.
+            assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
+            assert!(to - start < 5);
+            return;
+        }
+        let cut = log.end().get();
+        assert!(
+            cut <= to && to - cut < 5,
+            "truncated to {cut}, asked for {to}"
+        );
+        self.model.values.truncate(cut as usize);
+        self.model.synced = self.model.synced.min(cut);
+        self.begin_epoch();
+    }
+
+    fn delete(&mut self) {
+        let (start, end) = (self.model.start, self.model.values.len() as u64);
+        let to = self.rng.below(start..end + 1);
+        // What was deleted was committed, so it was synced.
+        self.sync();
+        let job = self.log().advance_start(Offset::new(to)).unwrap();
+        self.model.start = to;
+        if self.rng.below(0..4) > 0 {
+            job.run().unwrap();
+            self.log().reclaim(2).unwrap();
+        } else {
+            self.crash_expecting(|model, log| {
+                assert!(log.log_start().get() <= model.start);
+                model.start = log.log_start().get();
+            });
+        }
+    }
+
+    fn retain(&mut self) {
+        self.sync();
+        let mut config = self.config.clone();
+        config.retention_bytes = Some(self.rng.below(500..6000));
+        let (now, end) = (self.model.now, self.model.values.len() as u64);
+        let log = self.log.as_mut().unwrap();
+        log.set_config(config);
+        if let Some(start) = log.retention_plan(now, Offset::new(end)) {
+            assert!(start > log.log_start() && start <= log.end());
+            log.advance_start(start).unwrap().run().unwrap();
+            while log.reclaim(1).unwrap() {}
+            self.model.start = start.get();
+        }
+        assert!(log.size_bytes() < 6000 + 2 * self.config.segment_bytes + 1000);
+    }
+
+    fn begin_epoch(&mut self) {
+        self.model.epoch += 1;
+        let epoch = self.model.epoch;
+        self.bench.begin(self.log.as_mut().unwrap(), epoch);
+    }
+
+    fn stop(&mut self) {
+        self.log.take().unwrap().close().unwrap();
+        self.model.synced = self.model.values.len() as u64;
+        let clean = self.rng.below(0..3) > 0;
+        if self.rng.below(0..2) == 0 {
+            let disk = self.bench.disk.crash(Survival::Seeded(self.rng.next()));
+            self.bench = Bench::on(disk);
+        } else {
+            self.bench = Bench::on(self.bench.disk.clone());
+        }
+        let (log, report) = Log::open(
+            &self.bench.env,
+            KEY,
+            self.config.clone(),
+            self.model.now,
+            clean,
+        )
+        .unwrap();
+        assert_eq!(report.damaged, []);
+        assert_eq!(report.cut, None);
+        assert_eq!(log.end().get(), self.model.synced);
+        self.log = Some(log);
+        self.begin_epoch();
+    }
+
+    fn crash(&mut self) {
+        self.crash_expecting(|_, _| {});
+    }
+
+    fn crash_expecting(&mut self, adjust: impl FnOnce(&mut Model, &Log)) {
+        let survival = match self.rng.below(0..4) {
+            0 => Survival::Nothing,
+            1 => Survival::Everything,
+            _ => Survival::Seeded(self.rng.next()),
+        };
+        self.bench = Bench::on(self.bench.disk.crash(survival));
+        let (log, report) = Log::open(
+            &self.bench.env,
+            KEY,
+            self.config.clone(),
+            self.model.now,
+            false,
+        )
+        .unwrap();
+        assert_eq!(report.damaged, [], "after {survival:?}");
+        assert!(
+            !report.epochs_rebuilt && !report.mark_lost && !report.start_lost,
+            "{report:?}"
+        );
+        let end = log.end().get();
+        assert!(
+            end >= self.model.synced && end <= self.model.values.len() as u64,
+            "recovered to {end} of {}..{}: {report:?}",
+            self.model.synced,
+            self.model.values.len()
+        );
+        assert_eq!(log.synced_end(), log.end());
+        self.model.values.truncate(end as usize);
+        self.model.synced = end;
+        adjust(&mut self.model, &log);
+        self.log = Some(log);
+        self.check();
+        self.begin_epoch();
+    }
+
+    fn check(&mut self) {
+        let log = self.log.as_ref().unwrap();
+        assert_eq!(log.end().get(), self.model.values.len() as u64);
+        assert_eq!(log.log_start().get(), self.model.start);
+        assert_eq!(log.synced_end().get(), self.model.synced);
+        let view = log.view();
+        let mut from = view.log_start();
+        while from < view.end() {
+            let slice = view.read(from, Offset::MAX, 10_000).unwrap();
+            let read = values(&slice.bytes);
+            for (offset, value) in read {
+                assert_eq!(value, self.model.values[offset as usize], "offset {offset}");
+            }
+            from = slice.next_offset;
+        }
+    }
+}
+
+fn check_seed(seed: u64, steps: usize) {
+    eprintln!("seed {seed}");
+    let mut history = History::new(seed);
+    for _ in 0..steps {
+        history.step();
+    }
+}
+
+#[test]
+fn random_histories_agree_with_a_vector() {
+    let seeds = if std::env::var_os("HEADWATER_EXHAUSTIVE").is_some() {
+        3000
+    } else {
+        60
+    };
+    for seed in 0..seeds {
+        check_seed(seed, 200);
+    }
+}
+
+#[test]
+fn one_random_history_agrees_with_a_vector() {
+    let seed = std::env::var("HEADWATER_SEED").ok();
+    check_seed(seed.and_then(|seed| seed.parse().ok()).unwrap_or(0), 200);
+}
