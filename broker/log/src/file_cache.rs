@@ -42,6 +42,14 @@ impl FileCache {
 
     /// The file, opened if it is not open yet. Never creates one: an absent file is `NotFound`.
     pub fn get(&self, disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.get_or_open(path, || disk.open(path, false))
+    }
+
+    fn get_or_open(
+        &self,
+        path: &Path,
+        open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
+    ) -> io::Result<Arc<dyn DiskFile>> {
         let forgotten = {
             let mut state = self.lock();
             if let Some(file) = state.touch(path) {
@@ -51,7 +59,7 @@ impl FileCache {
         };
         // Opened without the lock, so that a slow disk delays nobody else. Two callers may open the same file at
         // once: one handle stays in the cache, both work.
-        let file = disk.open(path, false)?;
+        let file = open()?;
         let mut state = self.lock();
         if state.forgotten == forgotten {
             state.insert(path, Arc::clone(&file), self.files_max);
@@ -205,6 +213,21 @@ mod tests {
         assert_eq!(read(&*cache.get(&disk, &paths[0]).unwrap()), "d/1");
         cache.forget_dir(Path::new("d"));
         assert_eq!(cache.open_files(), 0);
+    }
+
+    #[test]
+    fn a_file_replaced_while_it_is_being_opened_is_not_remembered() {
+        let (disk, paths) = disk_with(2);
+        let cache = FileCache::new(10);
+        let open = || {
+            let old = disk.open(&paths[0], false);
+            disk.rename(&paths[1], &paths[0]).unwrap();
+            cache.forget(&paths[0]);
+            old
+        };
+        let old = cache.get_or_open(&paths[0], open).unwrap();
+        assert_eq!(read(&*old), "d/0");
+        assert_eq!(read(&*cache.get(&disk, &paths[0]).unwrap()), "d/1");
     }
 
     #[test]

@@ -404,6 +404,12 @@ mod tests {
         disk.put(&Path::new(QUARANTINE_DIR).join("note"), b"an earlier one");
         let (_, moved) = Trash::open(env(&disk), |_| TopicFate::Keep).unwrap();
         assert_eq!(moved, [upper.as_str(), "note", "x.deleted"]);
+        let disk = disk.crash(Survival::Nothing);
+        assert_eq!(
+            disk.list(Path::new(TOPICS_DIR)).unwrap().len(),
+            3,
+            "moved for good"
+        );
         let quarantined = quarantined(&disk).unwrap();
         assert_eq!(quarantined, [upper.as_str(), "note", "note.2", "x.deleted"]);
         assert_eq!(

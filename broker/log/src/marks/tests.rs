@@ -203,6 +203,40 @@ fn a_mark_written_during_a_sync_does_not_count_as_synced() {
 }
 
 #[test]
+fn slots_cleared_during_a_sync_are_not_free_after_it() {
+    let store = open(&SimDisk::new(1), 1);
+    write(&store, 0, 1).unwrap();
+    store.sync(0).unwrap();
+    write(&store, 1, 1).unwrap();
+    let mut shard = store.lock(0);
+    let begun = shard.writes();
+    shard.remove(key(0)).unwrap();
+    shard.synced(begun);
+    assert!(shard.is_dirty());
+    shard.synced(begun + 1);
+    assert!(!shard.is_dirty());
+}
+
+#[test]
+fn a_mark_that_a_killed_broker_left_in_the_page_cache_becomes_durable_before_it_counts() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, 1);
+    write(&store, 0, 1).unwrap();
+    store.sync(0).unwrap();
+    write(&store, 0, 2).unwrap();
+    let store = open(&disk, 1);
+    assert_eq!(store.get(key(0)), valid(2));
+    write(&store, 0, 3).unwrap();
+    for seed in 0..1000 {
+        let state = open(&disk.crash(Survival::Seeded(seed)), 1).get(key(0));
+        assert!(
+            [valid(2), valid(3)].contains(&state),
+            "seed {seed}: {state:?}"
+        );
+    }
+}
+
+#[test]
 fn with_any_bit_flipped_every_partition_has_its_mark_or_the_one_before() {
     let disk = with_marks(5, 1, |_| 100);
     let path = shard_path(0);
@@ -364,31 +398,56 @@ fn a_retired_file_with_unreadable_slots_is_kept_until_settled() {
         .count();
     assert_eq!(lost, 1);
     assert!(disk.read(&shard_path(1)).is_some());
-    open(&disk, 1).settle().unwrap();
+
+    let store = open(&disk, 1);
+    let lost = (0..40)
+        .find(|n| store.get(key(*n)) == MarkState::Lost)
+        .expect("one is lost");
+    disk.keep_images();
+    write(&store, lost, 70).unwrap();
+    store.settle().unwrap();
+    for image in disk.take_images() {
+        for seed in 0..50 {
+            let state = open(&image.crash(Survival::Seeded(seed)), 1).get(key(lost));
+            assert!(
+                [MarkState::Lost, valid(70)].contains(&state),
+                "seed {seed}: {state:?}"
+            );
+        }
+    }
     assert!(disk.read(&shard_path(1)).is_none());
     assert_eq!(open(&disk, 1).get(key(41)), MarkState::Absent);
 }
 
 #[test]
 fn after_a_failed_sync_nothing_is_written_any_more() {
-    let disk = with_marks(1, 1, |_| 100);
-    let store = open(&disk, 1);
-    write(&store, 0, 200).unwrap();
-    let fault = disk.inject(Fault::once(SimOp::Sync));
-    assert!(matches!(
-        store.sync(0),
-        Err(LogError::Io { action: "sync", .. })
-    ));
-    assert_eq!(disk.struck(fault), 1);
-    assert!(matches!(store.sync(0), Err(LogError::Failed)));
-    assert!(matches!(write(&store, 0, 300), Err(LogError::Failed)));
-    assert!(matches!(
-        store.lower(key(0), Offset::ZERO),
-        Err(LogError::Failed)
-    ));
-    // The next start sees what the medium holds, not what the page cache does.
-    let seen = open(&disk, 1).get(key(0));
-    assert_eq!(seen, open(&disk.crash(Survival::Nothing), 1).get(key(0)));
+    let mut seen = Vec::new();
+    for seed in 0..10 {
+        let disk = SimDisk::new(seed);
+        let store = open(&disk, 1);
+        store.lower(key(0), Offset::new(100)).unwrap();
+        write(&store, 0, 200).unwrap();
+        let fault = disk.inject(Fault::once(SimOp::Sync));
+        assert!(matches!(
+            store.sync(0),
+            Err(LogError::Io { action: "sync", .. })
+        ));
+        assert_eq!(disk.struck(fault), 1);
+        assert!(matches!(store.sync(0), Err(LogError::Failed)));
+        assert!(matches!(write(&store, 0, 300), Err(LogError::Failed)));
+        assert!(matches!(
+            store.lower(key(0), Offset::ZERO),
+            Err(LogError::Failed)
+        ));
+        // The next start sees what the medium holds, not what the page cache does.
+        let on_medium = open(&disk.crash(Survival::Nothing), 1).get(key(0));
+        assert_eq!(open(&disk, 1).get(key(0)), on_medium, "seed {seed}");
+        seen.push(on_medium);
+    }
+    assert!(
+        seen.contains(&valid(100)) && seen.contains(&valid(200)),
+        "{seen:?}"
+    );
 }
 
 #[test]
