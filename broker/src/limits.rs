@@ -7,7 +7,7 @@ pub const SHARDS_MAX: usize = 64;
 
 /// The largest batch a topic may accept. A batch is held whole in memory and travels as one
 /// message; gRPC clients commonly refuse messages far smaller than this.
-pub const MESSAGE_BYTES_MAX: u64 = 64 * MIB;
+pub const MESSAGE_BYTES_MAX: u64 = 16 * MIB;
 
 /// The smallest segment a topic may ask for; smaller ones would cost more in files than they free.
 pub const SEGMENT_BYTES_MIN: u64 = MIB;
@@ -121,3 +121,13 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How long it has to answer.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Files of deleted topics that are unlinked between two commands of the metadata.
+pub const TRASH_FILES_PER_STEP: usize = 64;
+
+/// Bytes of a segment between two entries of its sparse indexes: a lookup scans at most this much.
+pub const INDEX_INTERVAL_BYTES: u32 = 16 * 1024;
+
+/// Idempotent producers that one partition remembers, see the design of idempotence in
+/// `headwater-log`.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 1_000;

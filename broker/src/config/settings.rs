@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use headwater_core::metadata::Durability;
+use headwater_core::metadata::{EffectiveConfig, Retention};
 use headwater_record::Compression;
 
 use crate::memory::MemorySplit;
@@ -73,15 +75,6 @@ pub struct DiskGuard {
     pub high_water_bytes: u64,
 }
 
-/// What has to happen to a batch before it counts as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// It is on the medium of every in-sync replica.
-    Fsync,
-    /// It is in the page cache of every in-sync replica.
-    Replicated,
-}
-
 /// What a topic has when its creator says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDefaults {
@@ -103,6 +96,24 @@ pub struct TopicDefaults {
     pub message_bytes_max: u32,
     /// Records with a timestamp further ahead of the leader's clock are refused.
     pub timestamp_ahead_ms_max: u64,
+}
+
+impl TopicDefaults {
+    /// The settings of a topic that has none of its own.
+    pub fn effective(&self) -> EffectiveConfig {
+        let retention = |bound: Option<u64>| bound.map_or(Retention::Unbounded, Retention::Bounded);
+        EffectiveConfig {
+            retention_ms: retention(self.retention_ms),
+            retention_bytes: retention(self.retention_bytes),
+            segment_bytes: self.segment_bytes,
+            segment_ms: self.segment_ms,
+            durability: self.durability,
+            compression: self.compression,
+            message_bytes_max: self.message_bytes_max,
+            timestamp_ahead_ms_max: self.timestamp_ahead_ms_max,
+            min_in_sync_replicas: 1,
+        }
+    }
 }
 
 /// Bounds on what clients can ask for.

@@ -1,0 +1,30 @@
+//! The public API: one file per service, thin; `status.rs` is the only place that maps errors.
+
+mod cluster;
+mod consumer;
+mod convert;
+mod limit;
+mod producer;
+pub mod server;
+mod status;
+mod stream;
+mod subscribe;
+mod topic;
+
+use std::sync::Arc;
+
+use crate::auth::Principal;
+use crate::facade::Broker;
+
+/// What every service holds.
+#[derive(Clone)]
+struct Service {
+    broker: Arc<Broker>,
+}
+
+impl Service {
+    /// Who is calling. Until clients authenticate, nobody in particular.
+    fn principal<T>(&self, _request: &tonic::Request<T>) -> Principal {
+        Principal::anonymous()
+    }
+}

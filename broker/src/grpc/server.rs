@@ -1,0 +1,102 @@
+//! The client listener: all services on one port.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use headwater_proto::v1::cluster_service_server::ClusterServiceServer;
+use headwater_proto::v1::consumer_service_server::ConsumerServiceServer;
+use headwater_proto::v1::producer_service_server::ProducerServiceServer;
+use headwater_proto::v1::topic_service_server::TopicServiceServer;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+
+use super::Service;
+use super::limit::{HoldLayer, Incoming};
+use crate::facade::Broker;
+use crate::limits::{
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, HTTP2_STREAM_WINDOW_BYTES,
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, REQUEST_BYTES_MAX,
+};
+
+/// Serves until `stopped`, then lets calls under way end.
+pub async fn serve(
+    broker: Arc<Broker>,
+    listener: TcpListener,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let limits = &broker.settings.limits;
+    let incoming = Incoming::new(
+        listener,
+        limits.connections_max,
+        broker.metrics.connections.clone(),
+        broker.metrics.connections_refused.clone(),
+    );
+    let service = Service {
+        broker: broker.clone(),
+    };
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    for name in [
+        "",
+        "liveness",
+        "readiness",
+        "headwater.v1.ProducerService",
+        "headwater.v1.ConsumerService",
+    ] {
+        health_reporter
+            .set_service_status(name, tonic_health::ServingStatus::Serving)
+            .await;
+    }
+    let mut draining = broker.draining();
+    tokio::spawn(async move {
+        if draining.wait_for(|draining| *draining).await.is_ok() {
+            for name in [
+                "",
+                "readiness",
+                "headwater.v1.ProducerService",
+                "headwater.v1.ConsumerService",
+            ] {
+                health_reporter
+                    .set_service_status(name, tonic_health::ServingStatus::NotServing)
+                    .await;
+            }
+        }
+    });
+    let descriptors = [
+        headwater_proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+    ];
+    let reflection = || {
+        descriptors.iter().fold(
+            tonic_reflection::server::Builder::configure(),
+            |builder, set| builder.register_encoded_file_descriptor_set(set),
+        )
+    };
+    let reflection_v1 = reflection()
+        .build_v1()
+        .expect("our own descriptors are valid");
+    let reflection_v1alpha = reflection()
+        .build_v1alpha()
+        .expect("our own descriptors are valid");
+    Server::builder()
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES)
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(HoldLayer)
+        .add_service(health)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
+        .add_service(
+            ProducerServiceServer::new(service.clone())
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            ConsumerServiceServer::new(service.clone()).max_encoding_message_size(usize::MAX),
+        )
+        .add_service(TopicServiceServer::new(service.clone()))
+        .add_service(ClusterServiceServer::new(service))
+        .serve_with_incoming_shutdown(incoming, stopped)
+        .await
+}

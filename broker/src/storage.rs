@@ -1,0 +1,131 @@
+//! The data directory's state, shared by all who write to it: well, full, or failed for good.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use headwater_core::metadata::Identity;
+use headwater_log::{DiskGuard, DiskSpace, DiskState, LogEnv, LogError, PartitionKey};
+use tokio::sync::watch;
+
+use crate::partition::shard::{Message, ShardMailbox};
+
+/// Whether the data directory is well. A failed write or sync is final: no shard confirms anything
+/// after it, a marker is left for the next start, and the broker stops.
+pub struct Storage {
+    log: LogEnv,
+    guard: Mutex<DiskGuard>,
+    full: AtomicBool,
+    failed: AtomicBool,
+    failure: watch::Sender<Option<String>>,
+    shards: Mutex<Vec<ShardMailbox>>,
+}
+
+impl Storage {
+    /// A directory that is well so far.
+    pub fn new(log: LogEnv, guard: DiskGuard) -> Arc<Storage> {
+        Arc::new(Storage {
+            log,
+            guard: Mutex::new(guard),
+            full: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            failure: watch::channel(None).0,
+            shards: Mutex::default(),
+        })
+    }
+
+    /// Those who have to know when the directory fails.
+    pub fn set_shards(&self, shards: Vec<ShardMailbox>) {
+        *self.shards.lock().unwrap_or_else(PoisonError::into_inner) = shards;
+    }
+
+    /// The shard that owns a partition.
+    pub fn shard_of(&self, key: PartitionKey) -> usize {
+        self.log.marks.shard_of(key)
+    }
+
+    /// Whether the disk guard refuses new records.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether the directory has failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Turns to the reason when the directory fails.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.subscribe()
+    }
+
+    /// The directory has failed. Only the first report counts; nothing is confirmed after it.
+    pub fn fail(&self, error: &LogError) {
+        self.fail_with(&error.to_string());
+    }
+
+    /// The same, for what has no log error.
+    pub fn fail_with(&self, reason: &str) {
+        if self.failed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tracing::error!(reason, "the data directory has failed; the broker stops");
+        if let Err(error) = Identity::poison(&*self.log.disk, reason) {
+            tracing::warn!(%error, "the failure could not be noted in the data directory");
+        }
+        self.failure.send_replace(Some(reason.to_owned()));
+        for shard in self
+            .shards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            shard.send(Message::StorageFailed);
+        }
+    }
+
+    /// Looks at the disk's space and decides anew whether records are refused. Blocks.
+    pub fn check_space(&self) -> Result<(), LogError> {
+        let state = self
+            .guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .check()?;
+        let full = state == DiskState::Full;
+        if self.full.swap(full, Ordering::Relaxed) != full {
+            let free_bytes = self.space().free_bytes;
+            if full {
+                tracing::error!(free_bytes, "the disk is full; produce is refused");
+            } else {
+                tracing::info!(free_bytes, "the disk has room again; produce is taken");
+            }
+        }
+        Ok(())
+    }
+
+    /// Size of the data directory's file system and what is left of it; zeros if it cannot be had.
+    pub fn space(&self) -> DiskSpace {
+        self.log.disk.space().unwrap_or(DiskSpace {
+            total_bytes: 0,
+            free_bytes: 0,
+        })
+    }
+
+    /// A write has met a full disk, whatever the last check has found.
+    pub fn met_full(&self) {
+        self.guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .met_full();
+        self.full.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives the reserve's room to what frees or guards data. Blocks.
+    pub fn release_reserve(&self) -> Result<(), LogError> {
+        self.full.store(true, Ordering::Relaxed);
+        self.guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .release_reserve()?;
+        Ok(())
+    }
+}
