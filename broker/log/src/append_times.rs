@@ -54,7 +54,8 @@ pub(crate) enum MarkWrite {
 }
 
 impl AppendTimes {
-    /// Reads the file; marks that do not verify, or do not fit those before them, are left out.
+    /// Reads the file; marks that do not verify, or do not fit those before them, are left out. The caller says
+    /// what was the latest: the newest marks may be missing.
     pub(crate) fn decode(bytes: &[u8]) -> AppendTimes {
         let mut times = AppendTimes::default();
         for entry in bytes.chunks(ENTRY_BYTES) {
@@ -70,10 +71,6 @@ impl AppendTimes {
         while times.marks.len() > APPEND_MARKS_MAX {
             times.thin();
         }
-        times.latest_ms = times
-            .marks
-            .last()
-            .map(|mark| mark.ms.saturating_add(APPEND_MARK_MS_MIN));
         times
     }
 
@@ -82,9 +79,9 @@ impl AppendTimes {
         self.latest_ms = Some(self.latest_ms.map_or(ms, |latest| latest.max(ms)));
     }
 
-    /// Whether there is no mark at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.marks.is_empty()
+    /// A time that nothing was appended after; `None` if nothing was appended.
+    pub(crate) fn latest(&self) -> Option<i64> {
+        self.latest_ms
     }
 
     /// Notes an append at `offset` and returns its time (never earlier than the one before), and what to write when
@@ -181,9 +178,11 @@ mod tests {
         assert_eq!(times.latest_below(Offset::new(1)), Some(61_000));
         assert_eq!(times.earliest_at(Offset::new(11)), Some(1_000));
         assert_eq!(times.note(Offset::new(13), 2_000).0, 61_000);
-        let read = AppendTimes::decode(&file);
+        let mut read = AppendTimes::decode(&file);
         assert_eq!(read.marks, times.marks);
-        assert_eq!(read.latest_below(Offset::new(99)), Some(121_000));
+        assert_eq!(read.latest_below(Offset::new(99)), None);
+        read.assume_latest(70_000);
+        assert_eq!(read.latest_below(Offset::new(99)), Some(70_000));
     }
 
     #[test]
@@ -196,7 +195,8 @@ mod tests {
             if let Some(byte) = damaged.get_mut(at) {
                 *byte ^= 0x10;
             }
-            let read = AppendTimes::decode(&damaged);
+            let mut read = AppendTimes::decode(&damaged);
+            read.assume_latest(600_000);
             assert_eq!(read.marks.len(), 9);
             for end in 0..60 {
                 let end = Offset::new(end);

@@ -14,6 +14,8 @@ const MAGIC: [u8; 4] = *b"HWCS";
 pub(crate) struct ClosedState {
     pub(crate) log_start: Offset,
     pub(crate) end: Offset,
+    /// Nothing was appended later; the smallest number if nothing ever was.
+    pub(crate) latest_append_ms: i64,
     /// Whether there is a producer snapshot at the end.
     pub(crate) has_producers: bool,
     /// Base offset, end offset and size of each segment, in order.
@@ -27,6 +29,7 @@ impl ClosedState {
         let mut put = |number: u64| payload.extend_from_slice(&number.to_le_bytes());
         put(self.log_start.get());
         put(self.end.get());
+        put(self.latest_append_ms as u64);
         put(u64::from(self.has_producers));
         put(self.segments.len() as u64);
         for (base, end, size_bytes) in &self.segments {
@@ -46,6 +49,7 @@ impl ClosedState {
         let mut state = ClosedState {
             log_start: fields.offset()?,
             end: fields.offset()?,
+            latest_append_ms: fields.i64()?,
             has_producers: fields.u64()? != 0,
             segments: Vec::new(),
             damaged: Vec::new(),
@@ -78,6 +82,7 @@ impl Log {
         let state = ClosedState {
             log_start: self.log_start,
             end: self.end,
+            latest_append_ms: self.append_times.latest().unwrap_or(i64::MIN),
             has_producers: !self.producers.is_empty(),
             segments: segments
                 .map(|segment| {

@@ -148,6 +148,8 @@ impl Opening {
             Start::At(start) => start.max(state.log_start),
             Start::Absent | Start::Damaged => state.log_start,
         };
+        let mut append_times = self.append_times()?;
+        append_times.assume_latest(state.latest_append_ms);
         let segments = state.segments.iter().map(|&(base, end, size_bytes)| {
             Arc::new(Segment::new(self.key, base, end, size_bytes, None))
         });
@@ -159,7 +161,7 @@ impl Opening {
             damaged: state.damaged,
             epochs,
             producers,
-            append_times: self.append_times()?,
+            append_times,
             unsynced_entry: None,
             unchanged: true,
         };
@@ -224,12 +226,9 @@ impl Opening {
             segments,
             log_start,
             end,
-            mut append_times,
+            append_times,
             ..
         } = opened;
-        if append_times.is_empty() && end > log_start {
-            append_times.assume_latest(self.now.wall_ms);
-        }
         let active = segments.last().expect("a log has a segment");
         let active_since_ms = (active.size_bytes() > 0).then(|| {
             let since_ms = append_times.earliest_at(active.base_offset());

@@ -177,8 +177,10 @@ impl Snapshot {
         part.ok_or_else(|| self.out_of_range(offset))
     }
 
+    /// Remembers damage and makes it an error. What lies below the log start is no loss.
     fn damaged(&self, range: Range<Offset>) -> LogError {
-        if !self.is_stale() {
+        let range = range.start.max(self.log_start)..range.end;
+        if range.start < range.end && !self.is_stale() {
             self.shared.add_damage(range.clone());
         }
         LogError::DataLoss { range }
@@ -204,8 +206,7 @@ impl<'a> Part<'a> {
     fn reader(&self, chunk_bytes: usize) -> Result<ChunkReader, LogError> {
         let file = match self.segment.open(&self.view.env) {
             Err(LogError::Io { source, .. }) if self.is_lost(&source) => {
-                let start = self.segment.base_offset().max(self.view.log_start);
-                return Err(self.view.damaged(start..self.end));
+                return Err(self.view.damaged(self.segment.base_offset()..self.end));
             }
             opened => opened?,
         };
@@ -301,7 +302,7 @@ impl<'a> Part<'a> {
                     return Ok((position, batch.header().base_offset));
                 }
                 Sound::Damage(range) if range.end > from => {
-                    return Err(LogError::DataLoss { range });
+                    return Err(self.view.damaged(range));
                 }
                 Sound::End => return Err(self.view.damaged(from..self.end)),
                 Sound::Batch(..) | Sound::Damage(_) => {}
@@ -343,8 +344,8 @@ impl<'a> Part<'a> {
                 begin..self.end
             }
         };
-        // The error is made for its side effect here: the range is remembered.
-        self.view.damaged(range.clone());
+        // For its side effect: the range is remembered.
+        let _ = self.view.damaged(range.clone());
         Ok(Sound::Damage(range))
     }
 

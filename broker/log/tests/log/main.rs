@@ -2,4 +2,5 @@
 
 mod basics;
 mod common;
+mod damage;
 mod model;
