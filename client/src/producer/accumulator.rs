@@ -171,12 +171,12 @@ impl Accumulator {
         held_bytes: usize,
     ) -> Result<Delivery, PushError> {
         let state = &mut *self.state();
-        let queue = state.route(topic, partition, record.key.as_deref())?;
-        let topic_limit = state.topics[topic].batch_bytes_max;
+        let topic_limit = state.topic(topic)?.batch_bytes_max;
         let limit = self.config.batch_bytes_max.min(topic_limit);
         let size_max = encoded_size_max(record);
-        let full = |open: &OpenBatch| open.builder.size_bytes() + size_max > limit;
-        if state.queues[queue].open.as_ref().is_some_and(full) {
+        let has_room = |open: &OpenBatch| open.builder.size_bytes() + size_max <= limit;
+        let queue = state.route(topic, partition, record.key.as_deref(), has_room)?;
+        if !state.queues[queue].open.as_ref().is_some_and(has_room) {
             state.queues[queue].close();
         }
         if let Some(open) = &mut state.queues[queue].open {
@@ -229,8 +229,7 @@ impl Accumulator {
         batch: Batch,
     ) -> Result<BatchDelivery, PushError> {
         let state = &mut *self.state();
-        let queue = state.route(topic, Some(partition), None)?;
-        let (bytes, limit) = (batch.bytes().len(), state.topics[topic].batch_bytes_max);
+        let (bytes, limit) = (batch.bytes().len(), state.topic(topic)?.batch_bytes_max);
         if bytes > limit {
             let limit_name = "the topic's message_bytes_max";
             return Err(Error::RecordTooLarge {
@@ -240,6 +239,7 @@ impl Accumulator {
             }
             .into());
         }
+        let queue = state.route(topic, Some(partition), None, |_| true)?;
         let ticket = state.ticket(bytes);
         let delivery = state.unresolved[&ticket.id].clone();
         state.mark_active(queue);
@@ -401,19 +401,26 @@ impl Accumulator {
 }
 
 impl State {
-    /// The queue that a record goes to.
+    /// A topic that can be written to.
+    fn topic(&mut self, topic: &Arc<str>) -> Result<&mut TopicState, PushError> {
+        if let Some(error) = &self.closed {
+            return Err(PushError::Refused(error.clone()));
+        }
+        let known = self.topics.get_mut(topic).filter(|known| known.fresh);
+        known.ok_or(PushError::UnknownTopic)
+    }
+
+    /// The queue that a record goes to. Without partition and key it goes where a batch is open
+    /// and `has_room`.
     fn route(
         &mut self,
         topic: &Arc<str>,
         partition: Option<u32>,
         key: Option<&[u8]>,
+        has_room: impl Fn(&OpenBatch) -> bool,
     ) -> Result<usize, PushError> {
-        if let Some(error) = &self.closed {
-            return Err(PushError::Refused(error.clone()));
-        }
-        let Some(known) = self.topics.get_mut(topic).filter(|known| known.fresh) else {
-            return Err(PushError::UnknownTopic);
-        };
+        let State { topics, queues, .. } = self;
+        let known = topics.get_mut(topic).ok_or(PushError::UnknownTopic)?;
         let partition = match (partition, key) {
             (Some(partition), _) if partition < known.partitions => partition,
             (Some(partition), _) => {
@@ -424,17 +431,17 @@ impl State {
                 }));
             }
             (None, Some(key)) => partition_for_key(key, known.partitions),
-            (None, None) => known.stick(&self.queues),
+            (None, None) => known.stick(queues, has_room),
         };
         let queue = *known.queues.entry(partition).or_insert_with(|| {
             let topic = Arc::clone(topic);
-            self.queues.push(Queue {
+            queues.push(Queue {
                 topic,
                 partition,
                 closed: VecDeque::new(),
                 open: None,
             });
-            self.queues.len() - 1
+            queues.len() - 1
         });
         Ok(queue)
     }
@@ -461,11 +468,12 @@ impl State {
 }
 
 impl TopicState {
-    /// The partition for a record without a key: as before while a batch is open there, else the
+    /// The partition for a record without a key: as before while it fits a batch there, else the
     /// next one. So every batch is large, and all partitions get as many batches.
-    fn stick(&mut self, queues: &[Queue]) -> u32 {
+    fn stick(&mut self, queues: &[Queue], has_room: impl Fn(&OpenBatch) -> bool) -> u32 {
         let queue = self.queues.get(&self.sticky);
-        if queue.is_none_or(|queue| queues[*queue].open.is_none()) {
+        let open = queue.and_then(|queue| queues[*queue].open.as_ref());
+        if !open.is_some_and(has_room) {
             self.sticky = (self.sticky + 1) % self.partitions;
         }
         self.sticky

@@ -392,7 +392,7 @@ impl Driver {
             resolved.extend(
                 expired
                     .into_iter()
-                    .map(|ticket| (ticket, lane.never_sent(timeout))),
+                    .map(|ticket| (ticket, lane.not_stored(timeout))),
             );
         }
         self.resolve(resolved);

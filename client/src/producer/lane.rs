@@ -54,6 +54,8 @@ pub(super) struct Lane {
     /// A batch of this window was refused: nothing is sent before all are answered.
     broken: bool,
     repair: Repair,
+    /// Why a batch was refused that is sent again, until one is stored.
+    refusal: Option<Error>,
     /// Nothing is sent before then.
     pause_until: Option<BootTime>,
     backoff: Backoff,
@@ -78,7 +80,6 @@ struct Sent {
     state: SendState,
     /// An answer was lost, so it may be stored: it is sent again unchanged or not at all.
     maybe_stored: bool,
-    refusal: Option<Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,7 @@ impl Lane {
             window: 0,
             broken: false,
             repair: Repair::Resend,
+            refusal: None,
             pause_until: None,
             backoff,
         }
@@ -175,7 +177,6 @@ impl Lane {
             created: draft.created,
             state: SendState::Queued,
             maybe_stored: false,
-            refusal: None,
         });
         Ok(())
     }
@@ -252,7 +253,7 @@ impl Lane {
                 self.resolve_doubtful(&cause, resolved);
             } else {
                 let front = self.in_flight.pop_front().expect("was looked at above");
-                resolved.push((front.ticket, self.not_stored(timeout, front.refusal)));
+                resolved.push((front.ticket, self.not_stored(timeout)));
                 self.broken = true;
                 self.repair = self.repair.max(Repair::Renumber);
             }
@@ -260,10 +261,18 @@ impl Lane {
         }
     }
 
-    /// The outcome of a batch that was never taken and is older than `timeout`.
-    pub(super) fn never_sent(&self, timeout: Duration) -> Outcome {
-        let refusal = self.in_flight.iter().find_map(|sent| sent.refusal.clone());
-        self.not_stored(timeout, refusal)
+    /// The outcome of a batch that is older than `timeout` and certainly not stored.
+    pub(super) fn not_stored(&self, timeout: Duration) -> Outcome {
+        let unreachable = || "the broker could not be reached".to_owned();
+        Err(Error::DeliveryTimeout {
+            topic: self.topic.to_string(),
+            partition: self.partition,
+            after: timeout,
+            cause: self
+                .refusal
+                .as_ref()
+                .map_or_else(unreachable, Error::to_string),
+        })
     }
 
     /// Gives everything up because of `error`.
@@ -290,6 +299,7 @@ impl Lane {
             .remove(index)
             .expect("the caller has found it");
         self.front_sequence = sequence_behind(self.front_sequence, &sent.batch);
+        self.refusal = None;
         self.backoff.reset();
         let outcome = BatchAck::from_wire(self.partition, ack);
         resolved.push((sent.ticket, Ok(outcome)));
@@ -317,7 +327,7 @@ impl Lane {
         if retriable || (unknown_producer && !sent.maybe_stored) {
             sent.state = SendState::Refused;
             if !order_broken {
-                sent.refusal = Some(error);
+                self.refusal = Some(error);
             }
             return;
         }
@@ -364,7 +374,7 @@ impl Lane {
                 assert!(self.in_flight.iter().all(|sent| !sent.maybe_stored));
             }
         }
-        if self.in_flight.iter().any(|sent| sent.refusal.is_some()) {
+        if self.refusal.is_some() {
             self.pause_until = Some(now.after(self.backoff.next_pause()));
         }
         for sent in &mut self.in_flight {
@@ -402,18 +412,6 @@ impl Lane {
             self.in_flight.iter().all(|sent| !sent.maybe_stored),
             "they stand in front"
         );
-    }
-
-    fn not_stored(&self, timeout: Duration, refusal: Option<Error>) -> Outcome {
-        let cause = refusal.map_or("the broker could not be reached".to_owned(), |it| {
-            it.to_string()
-        });
-        Err(Error::DeliveryTimeout {
-            topic: self.topic.to_string(),
-            partition: self.partition,
-            after: timeout,
-            cause,
-        })
     }
 
     fn outcome_unknown(&self, batch: &Batch, cause: &str) -> Error {
