@@ -56,7 +56,7 @@ number! {
     PartitionIdx, u32
 }
 number! {
-    /// How many commands the metadata has accepted; also marks what a command has changed.
+    /// How many commands have changed the metadata; also marks what a command has changed.
     Revision, u64
 }
 number! {

@@ -50,8 +50,15 @@ pub const IMAGE_BYTES_MAX: usize = 512 << 20;
 /// The metadata log is rewritten once its commands take more than this and more than its image.
 /// Replaying 8 MiB of commands takes about 0.1 s.
 pub const METADATA_LOG_BYTES_COMPACT: u64 = 8 << 20;
+/// Bytes of a metadata log: an image, commands up to as much again, and room for a failed
+/// compaction. What is longer is not ours and is not read into memory.
+pub const METADATA_LOG_BYTES_MAX: u64 = 4 * IMAGE_BYTES_MAX as u64;
 /// Bytes of the identity file: the frame and [`INCARNATIONS_MAX`] ids fit ten times.
 pub const IDENTITY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a host's boot id. Linux has a UUID in text, 36.
+pub const BOOT_ID_BYTES_MAX: usize = 256;
+/// Bytes of the reason in a `poisoned` marker.
+pub const POISON_REASON_BYTES_MAX: usize = 1_024;
 /// How many names an error suggests.
 pub const NEAREST_NAMES_MAX: usize = 3;
 

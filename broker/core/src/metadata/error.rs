@@ -50,14 +50,6 @@ pub enum MetadataError {
         /// What this program knows.
         known: u64,
     },
-    /// The data directory belongs to another cluster.
-    #[error("the data directory belongs to cluster {present}, not {asked}; mount the right one")]
-    OtherCluster {
-        /// What the identity file says.
-        present: crate::ids::ClusterId,
-        /// What was asked for.
-        asked: crate::ids::ClusterId,
-    },
     /// An earlier write failed, and what is on the disk is not known any more.
     #[error("the metadata takes nothing more after an earlier I/O error; restart the broker")]
     Failed,

@@ -141,8 +141,8 @@ impl Default for Image {
 }
 
 impl Image {
-    /// Judges a command and, if it is accepted, applies it; the revision rises by one. A refused
-    /// command changes nothing.
+    /// Judges a command and, if it is accepted, applies it; the revision rises by one unless all was
+    /// so already. A refused command changes nothing.
     pub fn apply(&mut self, command: &Command) -> Result<Applied, Refused> {
         if self.cluster.is_none() && !matches!(command, Command::FormCluster(_)) {
             return Err(Refused::NotFormed);
@@ -158,11 +158,13 @@ impl Image {
             Command::AllocateProducerIds { count } => self.allocate_producer_ids(*count)?,
             Command::InitNamedProducer { name } => self.init_named_producer(name)?,
         };
-        self.revision = self.next_revision();
+        if applied != Applied::Nothing {
+            self.revision = self.next_revision();
+        }
         Ok(applied)
     }
 
-    /// How many commands were accepted.
+    /// How many commands have changed something.
     pub fn revision(&self) -> Revision {
         self.revision
     }
