@@ -10,6 +10,8 @@ use headwater_client::{
     Batch, BatchBuilder, Compression, Delivery, Error, Producer, ProducerConfig, ProducerRecord,
     Record,
 };
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::time::timeout;
 
 /// Every record is a batch of its own, so that faults hit single records.
@@ -240,7 +242,7 @@ async fn the_credit_is_never_exceeded() {
             index * 7 % 2500
         };
         let record = ProducerRecord::new("t", vec![b'x'; size]).key(index.to_string());
-        let _ = producer.send(record).await.expect("it is taken");
+        drop(producer.send(record).await.expect("it is taken"));
     }
     producer.flush().await.expect("all are stored");
     let state = fake.state();
@@ -468,10 +470,8 @@ async fn records_without_a_key_fill_a_batch_before_they_move_on() {
         .linger(Duration::from_secs(60));
     let producer = fake.client().producer(config).expect("valid");
     for _ in 0..400 {
-        let _ = producer
-            .send(ProducerRecord::new("t", vec![b'x'; 100]))
-            .await
-            .expect("taken");
+        let record = ProducerRecord::new("t", vec![b'x'; 100]);
+        drop(producer.send(record).await.expect("taken"));
     }
     producer.flush().await.expect("all are stored");
     let state = fake.state();
@@ -566,9 +566,8 @@ async fn a_conditional_append_happens_only_at_its_offset() {
 
 /// Random faults: whatever was acknowledged is stored once and in order, and so is all else that
 /// was stored.
+#[expect(clippy::print_stdout, reason = "a failure needs its seed")]
 async fn storm(seed: u64) {
-    use rand::rngs::StdRng;
-    use rand::{Rng, SeedableRng};
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let fake = Fake::start(3).await;
