@@ -26,19 +26,6 @@ pub struct GuardLimits {
     pub high_bytes: u64,
 }
 
-impl GuardLimits {
-    /// Defaults for a file system of that size: 64 MiB in reserve and as low water, twice that as high water; less than
-    /// 1 GiB is divided in the same proportions.
-    pub fn for_size(total_bytes: u64) -> GuardLimits {
-        let sixteenth = (total_bytes / 16).min(64 << 20);
-        GuardLimits {
-            reserve_bytes: sixteenth,
-            low_bytes: sixteenth,
-            high_bytes: 2 * sixteenth,
-        }
-    }
-}
-
 /// Whether produce is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskState {
@@ -233,17 +220,6 @@ mod tests {
         check(Room, 0, 122_879, (Full, false));
         check(Room, 0, 0, (Full, false));
         check(Room, 10, u64::MAX, (Room, true));
-    }
-
-    #[test]
-    fn small_file_systems_get_smaller_limits() {
-        let large = GuardLimits::for_size(1 << 40);
-        assert_eq!((large.reserve_bytes, large.low_bytes), (64 << 20, 64 << 20));
-        let small = GuardLimits::for_size(32 << 20);
-        assert_eq!(
-            (small.reserve_bytes, small.low_bytes, small.high_bytes),
-            (2 << 20, 2 << 20, 4 << 20)
-        );
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl MarkStore {
 
 fn shard_of(key: PartitionKey, shards: usize) -> usize {
     let hash = crc32c::crc32c(key.topic.as_bytes());
-    let hash = crc32c::crc32c_append(hash, &key.index.to_be_bytes());
+    let hash = crc32c::crc32c_append(hash, &key.index.to_le_bytes());
     hash as usize % shards
 }
 

@@ -34,17 +34,17 @@ pub(super) enum Slot {
 impl Mark {
     pub(super) fn encode(&self) -> [u8; SLOT_BYTES] {
         let mut body = Vec::with_capacity(SLOT_BYTES);
-        body.extend_from_slice(&VERSION.to_be_bytes());
+        body.extend_from_slice(&VERSION.to_le_bytes());
         body.extend_from_slice(&[0; 2]);
         body.extend_from_slice(self.key.topic.as_bytes());
-        body.extend_from_slice(&self.key.index.to_be_bytes());
+        body.extend_from_slice(&self.key.index.to_le_bytes());
         body.extend_from_slice(&[0; 4]);
-        body.extend_from_slice(&self.generation.to_be_bytes());
-        body.extend_from_slice(&self.synced_end.get().to_be_bytes());
+        body.extend_from_slice(&self.generation.to_le_bytes());
+        body.extend_from_slice(&self.synced_end.get().to_le_bytes());
         body.resize(SLOT_BYTES - 4, 0);
         let mut slot = [0; SLOT_BYTES];
         let (crc, rest) = slot.split_at_mut(4);
-        crc.copy_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+        crc.copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
         rest.copy_from_slice(&body);
         slot
     }
@@ -60,11 +60,11 @@ impl Slot {
 
     fn decode_written(bytes: &[u8; SLOT_BYTES]) -> Option<Slot> {
         let (crc, body) = bytes.split_first_chunk::<4>()?;
-        if u32::from_be_bytes(*crc) != crc32c::crc32c(body) {
+        if u32::from_le_bytes(*crc) != crc32c::crc32c(body) {
             return None;
         }
         let (version, rest) = body.split_first_chunk::<2>()?;
-        let version = u16::from_be_bytes(*version);
+        let version = u16::from_le_bytes(*version);
         if version != VERSION {
             return Some(Slot::UnknownVersion(version));
         }
@@ -77,10 +77,10 @@ impl Slot {
         Some(Slot::Mark(Mark {
             key: PartitionKey {
                 topic: Uuid::from_bytes(*topic),
-                index: u32::from_be_bytes(*index),
+                index: u32::from_le_bytes(*index),
             },
-            synced_end: Offset::from_i64(i64::from_be_bytes(*synced_end))?,
-            generation: u64::from_be_bytes(*generation),
+            synced_end: Offset::from_i64(i64::from_le_bytes(*synced_end))?,
+            generation: u64::from_le_bytes(*generation),
         }))
     }
 }
@@ -108,8 +108,8 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex[8..],
-            "0001000000000000000000000123456789abcdef0000000700000000\
-             0000000000000009000000000000034a00000000000000000000000000000000"[..]
+            "0100000000000000000000000123456789abcdef0700000000000000\
+             09000000000000004a0300000000000000000000000000000000000000000000"[..]
         );
         assert_eq!(Slot::decode(&bytes), Slot::Mark(mark()));
     }
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn a_later_version_is_named_and_not_taken_for_damage() {
         let mut bytes = mark().encode();
-        bytes[5] = 2;
-        let crc = crc32c::crc32c(&bytes[4..]).to_be_bytes();
+        bytes[4] = 2;
+        let crc = crc32c::crc32c(&bytes[4..]).to_le_bytes();
         bytes[..4].copy_from_slice(&crc);
         assert_eq!(Slot::decode(&bytes), Slot::UnknownVersion(2));
     }
@@ -168,9 +168,9 @@ mod tests {
             let mut slot = [0; SLOT_BYTES];
             slot.copy_from_slice(bytes.as_flattened());
             if sealed {
-                let crc = crc32c::crc32c(&slot[4..]).to_be_bytes();
+                let crc = crc32c::crc32c(&slot[4..]).to_le_bytes();
                 slot[..4].copy_from_slice(&crc);
-                slot[4..6].copy_from_slice(&VERSION.to_be_bytes());
+                slot[4..6].copy_from_slice(&VERSION.to_le_bytes());
             }
             if let Slot::Mark(mark) = Slot::decode(&slot) {
                 prop_assert!(mark.synced_end.to_i64() >= 0);

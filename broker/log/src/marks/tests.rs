@@ -241,8 +241,13 @@ fn with_any_bit_flipped_every_partition_has_its_mark_or_the_one_before() {
     let disk = with_marks(5, 1, |_| 100);
     let path = shard_path(0);
     let bytes = disk.read(&path).unwrap();
-    for byte in (0..bytes.len()).filter(|byte| byte % 4096 < 6 * slot::SLOT_BYTES) {
-        let bit = byte as u8 % 8;
+    for place in 0..bytes.len() * 8 {
+        let (byte, bit) = (place / 8, (place % 8) as u8);
+        // All of them in the release build.
+        let in_use = byte % 4096 < 6 * slot::SLOT_BYTES;
+        if cfg!(debug_assertions) && (!in_use || byte as u8 % 8 != bit) {
+            continue;
+        }
         let damaged = disk.snapshot();
         damaged.corrupt(&path, byte as u64, bit);
         let store = open(&damaged, 1);
@@ -313,7 +318,8 @@ fn a_cut_file_loses_marks_as_lost_and_never_as_absent() {
     let len = disk.read(&path).unwrap().len() as u64;
     assert_eq!(len, 2 * shard::PAGE_PAIR_BYTES);
     for cut in (1..len).filter(|cut| cut % shard::PAGE_PAIR_BYTES != 0) {
-        if cut % 64 > 3 && cut % 7 != 0 {
+        // All of them in the release build.
+        if cfg!(debug_assertions) && cut % 64 > 3 && cut % 7 != 0 {
             continue;
         }
         let damaged = disk.snapshot();
@@ -487,8 +493,8 @@ fn a_mark_whose_write_failed_is_written_again() {
 fn a_slot_of_a_later_version_is_refused_by_name() {
     let disk = with_marks(1, 1, |_| 100);
     let mut bytes = disk.read(&shard_path(0)).unwrap();
-    bytes[5] = 9;
-    let crc = crc32c::crc32c(&bytes[4..64]).to_be_bytes();
+    bytes[4] = 9;
+    let crc = crc32c::crc32c(&bytes[4..64]).to_le_bytes();
     bytes[..4].copy_from_slice(&crc);
     disk.put(&shard_path(0), &bytes);
     let error = MarkStore::open(Arc::new(disk), 1)
