@@ -2,5 +2,8 @@
 
 mod basics;
 mod common;
+mod crash;
 mod damage;
+mod faults;
 mod model;
+mod producers;
