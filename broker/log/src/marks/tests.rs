@@ -319,7 +319,7 @@ fn a_cut_file_loses_marks_as_lost_and_never_as_absent() {
     assert_eq!(len, 2 * shard::PAGE_PAIR_BYTES);
     for cut in (1..len).filter(|cut| cut % shard::PAGE_PAIR_BYTES != 0) {
         // All of them in the release build.
-        if cfg!(debug_assertions) && cut % 64 > 3 && cut % 7 != 0 {
+        if cfg!(debug_assertions) && cut % 64 != 0 && cut % 61 != 0 {
             continue;
         }
         let damaged = disk.snapshot();
@@ -379,7 +379,7 @@ fn marks_move_to_their_shard_when_the_number_of_shards_changes() {
         let mut images = disk.take_images();
         images.push(disk.snapshot());
         for (place, image) in images.iter().enumerate() {
-            for (seed, shards) in [(1, before), (2, after), (3, after), (4, 7)] {
+            for (seed, shards) in [(1, before), (2, after), (3, 7)] {
                 let store = open(&image.crash(Survival::Seeded(seed)), shards);
                 for number in 0..40 {
                     let state = store.get(key(number));
@@ -520,6 +520,8 @@ fn files_that_are_not_ours_are_left_alone() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn hostile_files_never_panic_and_are_usable_after(
         pieces in prop::collection::vec((0u64..20_000, prop::collection::vec(any::<u8>(), 1..200)), 0..20),
