@@ -40,7 +40,7 @@ impl ChunkReader {
     }
 
     /// Reads what the medium holds instead of the page cache.
-    pub(crate) fn from_medium(mut self) -> ChunkReader {
+    pub(crate) fn past_cache(mut self) -> ChunkReader {
         self.medium = true;
         self
     }
@@ -197,15 +197,15 @@ impl<'a> Walk<'a> {
     }
 
     /// Steps over damage: to the next place where a batch verifies that begins at the expected offset or later. Returns
-    /// the offsets and the bytes in between, or `None` (and stays) if there is no such place.
-    pub(crate) fn resync(&mut self) -> Result<Option<(Range<Offset>, Range<u64>)>, LogError> {
-        let (position, offset) = (self.position, self.offset);
+    /// the offsets in between, or `None` (and stays) if there is no such place.
+    pub(crate) fn resync(&mut self) -> Result<Option<Range<Offset>>, LogError> {
+        let offset = self.offset;
         let Some((next, base)) = self.next_sound()? else {
             return Ok(None);
         };
         self.position = next;
         self.offset = base;
-        Ok(Some((offset..base, position..next)))
+        Ok(Some(offset..base))
     }
 
     fn next_sound(&mut self) -> Result<Option<(u64, Offset)>, LogError> {

@@ -337,7 +337,7 @@ impl<'a> Part<'a> {
             Step::End | Step::Invalid => {}
         }
         let range = match walk.resync()? {
-            Some((offsets, _)) => offsets,
+            Some(offsets) => offsets,
             None => {
                 walk.position = self.size_bytes;
                 walk.offset = self.end;

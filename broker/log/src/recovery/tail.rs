@@ -297,7 +297,7 @@ impl<'a> Recovery<'a> {
             // Damage below the mark.
             let before = (walk.position, walk.offset);
             match walk.resync()? {
-                Some((offsets, _)) if offsets.end <= self.mark => self.damage(offsets),
+                Some(offsets) if offsets.end <= self.mark => self.damage(offsets),
                 _ => {
                     (walk.position, walk.offset) = before;
                     let end = match next_base {
@@ -509,7 +509,7 @@ impl<'a> Recovery<'a> {
             };
             let file = segment.open(&self.opening.env)?;
             let len = segment.size_bytes();
-            let reader = ChunkReader::new(Arc::clone(&file), segment.log_path(), len).from_medium();
+            let reader = ChunkReader::new(Arc::clone(&file), segment.log_path(), len).past_cache();
             let context = Context {
                 epochs: epochs.as_ref(),
                 end_max: segment.end_offset(),
