@@ -7,23 +7,7 @@ pub const SHARDS_MAX: usize = 64;
 
 /// The largest batch a topic may accept. A batch is held whole in memory and travels as one
 /// message; gRPC clients commonly refuse messages far smaller than this.
-pub const MESSAGE_BYTES_MAX: u64 = 16 * MIB;
-
-/// The smallest segment a topic may ask for; smaller ones would cost more in files than they free.
-pub const SEGMENT_BYTES_MIN: u64 = MIB;
-
-/// The largest segment a topic may ask for: positions in the offset index are 32 bits wide.
-pub const SEGMENT_BYTES_MAX: u64 = 2 * GIB;
-
-/// Partitions of one topic. Bounds what one CreateTopic can make of directories.
-pub const TOPIC_PARTITIONS_MAX: u64 = 10_000;
-
-/// Partitions of one broker that a setting may allow: each costs memory even when idle
-/// ([`crate::memory::PARTITION_BYTES`]), and a restart opens them all.
-pub const BROKER_PARTITIONS_MAX: u64 = 100_000;
-
-/// The longest time that a setting may name: 100 years, which fits milliseconds in 43 bits.
-pub const TIME_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
+pub const MESSAGE_BYTES_MAX: u64 = *headwater_core::limits::MESSAGE_BYTES.end() as u64;
 
 /// 1,024 bytes.
 pub const KIB: u64 = 1 << 10;

@@ -1,9 +1,11 @@
 //! The table of settings: every key, its default, its range, and what it means.
 
-use crate::limits::{
-    BROKER_PARTITIONS_MAX, GIB, KIB, MESSAGE_BYTES_MAX, MIB, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
-    SHARDS_MAX, TIB, TIME_MS_MAX, TOPIC_PARTITIONS_MAX,
+use headwater_core::limits::{
+    BROKER_PARTITIONS_MAX, CONFIG_MS_MAX, MESSAGE_BYTES, SEGMENT_BYTES, SEGMENT_MS,
+    TOPIC_PARTITIONS_MAX,
 };
+
+use crate::limits::{GIB, KIB, MIB, SHARDS_MAX, TIB};
 
 /// One setting.
 #[derive(Debug)]
@@ -172,13 +174,13 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "topics.partitions",
         default: "1",
-        form: Form::Count(1, TOPIC_PARTITIONS_MAX),
+        form: Form::Count(1, TOPIC_PARTITIONS_MAX as u64),
         help: "Partitions of a topic that is created without a count.",
     },
     Key {
         name: "topics.retention_time",
         default: "7d",
-        form: Form::TimeOrForever(SECOND, TIME_MS_MAX),
+        form: Form::TimeOrForever(SECOND, CONFIG_MS_MAX),
         help: "Records are deleted this long after they were appended.",
     },
     Key {
@@ -190,13 +192,13 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "topics.segment_bytes",
         default: "128MiB",
-        form: Form::Size(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+        form: Form::Size(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end()),
         help: "A segment of this size is followed by a new one.",
     },
     Key {
         name: "topics.segment_time",
         default: "1d",
-        form: Form::Time(SECOND, TIME_MS_MAX),
+        form: Form::Time(*SEGMENT_MS.start(), *SEGMENT_MS.end()),
         help: "A segment of this age is followed by a new one.",
     },
     Key {
@@ -216,13 +218,13 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "topics.message_bytes_max",
         default: "1MiB",
-        form: Form::Size(KIB, MESSAGE_BYTES_MAX),
+        form: Form::Size(*MESSAGE_BYTES.start() as u64, *MESSAGE_BYTES.end() as u64),
         help: "The largest batch that is accepted, as stored.",
     },
     Key {
         name: "topics.timestamp_ahead_max",
         default: "1h",
-        form: Form::Time(0, TIME_MS_MAX),
+        form: Form::Time(0, CONFIG_MS_MAX),
         help: "Records with a timestamp further ahead of the leader's clock are refused.",
     },
     Key {
@@ -265,7 +267,7 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "limits.partitions_max",
         default: "10000",
-        form: Form::Count(1, BROKER_PARTITIONS_MAX),
+        form: Form::Count(1, BROKER_PARTITIONS_MAX as u64),
         help: "Partitions on this broker, over all topics.",
     },
     Key {

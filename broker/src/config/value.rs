@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use headwater_core::limits::{NAMESPACE_BYTES_MAX, NODE_NAME_BYTES_MAX};
+
 use crate::limits::{GIB, KIB, MIB, TIB};
 
 /// Units of time, longest first, with their milliseconds.
@@ -80,12 +82,12 @@ pub(super) fn host_and_port(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A name that is safe in logs, metrics and paths: 1 to 63 of letters, digits, `.`, `_` and `-`.
+/// A name that is safe in logs and metrics: 1 to 253 of letters, digits, `.`, `_` and `-`.
 pub(super) fn plain_name(text: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.is_empty() || text.len() > 63 || !text.chars().all(legal) {
+    if text.is_empty() || text.len() > NODE_NAME_BYTES_MAX || !text.chars().all(legal) {
         return Err(
-            "is not a name: write 1 to 63 letters, digits, dots, dashes or underscores".to_owned(),
+            "is not a name: write 1 to 253 letters, digits, dots, dashes or underscores".to_owned(),
         );
     }
     Ok(text.to_owned())
@@ -95,7 +97,7 @@ pub(super) fn plain_name(text: &str) -> Result<String, String> {
 pub(super) fn dns_label(text: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let edges = text.starts_with('-') || text.ends_with('-');
-    if text.is_empty() || text.len() > 63 || edges || !text.chars().all(legal) {
+    if text.is_empty() || text.len() > NAMESPACE_BYTES_MAX || edges || !text.chars().all(legal) {
         return Err(
             "is not a namespace: write 1 to 63 lower-case letters, digits or dashes, \
                     with no dash at either end"
