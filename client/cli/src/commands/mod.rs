@@ -1,0 +1,12 @@
+//! One file per command.
+
+pub(crate) mod cluster;
+pub(crate) mod completion;
+pub(crate) mod consume;
+pub(crate) mod context;
+pub(crate) mod doctor;
+pub(crate) mod perf;
+pub(crate) mod produce;
+#[cfg(feature = "embedded")]
+pub(crate) mod quickstart;
+pub(crate) mod topic;
