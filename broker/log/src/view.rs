@@ -1,13 +1,13 @@
 //! Reading: a snapshot of a log that never waits for its writer.
 
-use crate::LogError;
 use crate::config::LogEnv;
 use crate::epochs::Epochs;
 use crate::jobs::Shared;
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, SCAN_CHUNK_BYTES};
 use crate::log::Log;
 use crate::scan::{ChunkReader, Context, Step, Walk};
 use crate::segment::{Place, Segment};
+use crate::{DiskFile, LogError};
 use bytes::Bytes;
 use headwater_record::{Batch, BatchHeader, Offset};
 use std::io;
@@ -203,15 +203,18 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn reader(&self, chunk_bytes: usize) -> Result<ChunkReader, LogError> {
-        let file = match self.segment.open(&self.view.env) {
+    fn file(&self) -> Result<Arc<dyn DiskFile>, LogError> {
+        match self.segment.open(&self.view.env) {
             Err(LogError::Io { source, .. }) if self.is_lost(&source) => {
-                return Err(self.view.damaged(self.segment.base_offset()..self.end));
+                Err(self.view.damaged(self.segment.base_offset()..self.end))
             }
-            opened => opened?,
-        };
-        let reader = ChunkReader::new(file, self.segment.log_path(), self.size_bytes);
-        Ok(reader.chunk_bytes(chunk_bytes))
+            opened => opened,
+        }
+    }
+
+    fn reader(&self, file: &Arc<dyn DiskFile>, chunk_bytes: usize) -> ChunkReader {
+        let path = self.segment.log_path();
+        ChunkReader::new(Arc::clone(file), path, self.size_bytes).chunk_bytes(chunk_bytes)
     }
 
     /// Whether the file is gone though nobody deleted it.
@@ -224,19 +227,20 @@ impl<'a> Part<'a> {
     fn read(&self, from: Offset, limit: Offset, bytes_max: usize) -> Result<ReadSlice, LogError> {
         let (view, segment) = (self.view, self.segment);
         // The file first: one that is gone is not an index to rebuild.
-        self.reader(0)?;
+        let file = self.file()?;
         let place = segment.locate(&view.env, &view.epochs, from)?;
         let next = place
             .next_position
             .unwrap_or(place.position + READ_AHEAD_BYTES);
         let ahead = next.saturating_sub(place.position) as usize;
-        let mut reader = self.reader(ahead.saturating_add(bytes_max).min(READ_BYTES_MAX))?;
+        let chunk_bytes = ahead.saturating_add(bytes_max).min(READ_BYTES_MAX);
+        let mut reader = self.reader(&file, chunk_bytes);
         if let Some(first) = self.skip_to(&mut reader, place, from)?
             && let Some(slice) = self.collect(&mut reader, first, limit, bytes_max)?
         {
             return Ok(slice);
         }
-        let first = self.search(place, from)?;
+        let first = self.search(&file, place, from)?;
         let slice = self.collect(&mut reader, first, limit, bytes_max)?;
         let damage = || view.damaged(first.1..self.end);
         slice.ok_or_else(damage)
@@ -294,8 +298,13 @@ impl<'a> Part<'a> {
     }
 
     /// Looks for the batch that holds `from` the slow way: every batch verified, damage stepped over.
-    fn search(&self, place: Place, from: Offset) -> Result<(u64, Offset), LogError> {
-        let mut walk = self.walk(place)?;
+    fn search(
+        &self,
+        file: &Arc<dyn DiskFile>,
+        place: Place,
+        from: Offset,
+    ) -> Result<(u64, Offset), LogError> {
+        let mut walk = self.walk(file, place)?;
         loop {
             match self.sound_step(&mut walk)? {
                 Sound::Batch(position, batch) if batch.header().end_offset() > from => {
@@ -312,21 +321,16 @@ impl<'a> Part<'a> {
 
     /// A walk from `place`, or from the segment's beginning if no sound batch and no known damage is there: an index
     /// must never be believed over the log.
-    fn walk(&self, place: Place) -> Result<Walk<'a>, LogError> {
-        let walk = |place: Place| -> Result<Walk<'a>, LogError> {
-            let reader = self.reader(crate::limits::SCAN_CHUNK_BYTES)?;
-            Ok(Walk::new(
-                reader,
-                self.context(),
-                place.position,
-                place.offset,
-            ))
+    fn walk(&self, file: &Arc<dyn DiskFile>, place: Place) -> Result<Walk<'a>, LogError> {
+        let walk = |place: Place| {
+            let reader = self.reader(file, SCAN_CHUNK_BYTES);
+            Walk::new(reader, self.context(), place.position, place.offset)
         };
-        let is_sound = matches!(walk(place)?.step()?, Step::Batch(..));
+        let is_sound = matches!(walk(place).step()?, Step::Batch(..));
         if is_sound || self.view.shared.damage_at(place.offset).is_some() {
-            return walk(place);
+            return Ok(walk(place));
         }
-        walk(self.segment.beginning())
+        Ok(walk(self.segment.beginning()))
     }
 
     fn sound_step(&self, walk: &mut Walk<'_>) -> Result<Sound, LogError> {
@@ -362,7 +366,7 @@ impl<'a> Part<'a> {
         let Some(place) = located else {
             return Ok(None);
         };
-        let mut walk = self.walk(place)?;
+        let mut walk = self.walk(&self.file()?, place)?;
         loop {
             let batch = match self.sound_step(&mut walk)? {
                 Sound::Batch(_, batch) => batch,
