@@ -67,7 +67,7 @@ pub const NEAREST_NAMES_MAX: usize = 3;
 pub const CONFIG_MS_MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
 /// Allowed `segment_bytes`. Below 64 KiB a partition is mostly files; above 2 GiB positions would
 /// outgrow the 32 bits of an index entry.
-pub const SEGMENT_BYTES: RangeInclusive<u64> = (64 << 10)..=(2_147_483_647);
+pub const SEGMENT_BYTES: RangeInclusive<u64> = (64 << 10)..=2_147_483_647;
 /// Allowed `segment_ms`: a minute to [`CONFIG_MS_MAX`]. More often would fill a directory with
 /// small files.
 pub const SEGMENT_MS: RangeInclusive<u64> = 60_000..=CONFIG_MS_MAX;

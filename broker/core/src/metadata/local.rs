@@ -31,6 +31,8 @@ const DIR: &str = "metadata";
 const LOG: &str = "metadata/log";
 const LOG_NEW: &str = "metadata/log.new";
 const MARK: &str = "metadata/mark";
+/// What is made after the metadata only: where it is, metadata was.
+const DATA_DIRS: [&str; 2] = ["topics", "marks"];
 
 /// What opening the metadata found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -103,6 +105,17 @@ impl LocalBackend {
     }
 
     fn create(disk: Arc<dyn Disk>, mut mark: MarkFile) -> Result<LocalBackend, MetadataError> {
+        for path in DATA_DIRS.map(Path::new) {
+            if disk
+                .exists(path)
+                .map_err(MetadataError::io("look for", path))?
+            {
+                return Err(damaged(
+                    LOG,
+                    &format!("it is missing, but {} is there", path.display()),
+                ));
+            }
+        }
         mark.write_both(0, 0)?;
         let dir = Path::new(DIR);
         disk.sync_dir(dir).map_err(MetadataError::io("sync", dir))?;

@@ -12,6 +12,8 @@ mod identity;
 mod image;
 mod local;
 mod refused;
+#[cfg(test)]
+mod testing;
 mod topic_config;
 mod wire;
 

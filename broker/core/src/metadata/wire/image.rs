@@ -13,6 +13,9 @@ use crate::ids::{
 use crate::metadata::command::FEATURE_LEVEL;
 use crate::metadata::image::{Broker, Cluster, Image, NamedProducer, Partition, Tombstone, Topic};
 
+/// No number that rises with each change comes near this, where the API's numbers end.
+const NUMBER_MAX: u32 = i32::MAX as u32;
+
 #[derive(Clone, PartialEq, prost::Message)]
 struct ImageMessage {
     #[prost(uint32, tag = "1")]
@@ -183,6 +186,13 @@ pub(in crate::metadata) fn decode_image(bytes: &[u8]) -> Result<Image, WireError
             known,
         });
     }
+    // Numbers that rise by one must have room to, see `NUMBER_MAX`.
+    if message.revision > u64::from(NUMBER_MAX) << 32 || message.next_broker > NUMBER_MAX {
+        return Err(malformed(
+            "revision and next broker",
+            (message.revision, message.next_broker),
+        ));
+    }
     let mut image = Image {
         revision: Revision(message.revision),
         feature_level: message.feature_level,
@@ -269,6 +279,9 @@ fn read_topic(
             broker.replicas += 1;
         }
         let of_replicas = |id: &BrokerId| partition.replicas.contains(id);
+        if partition.leader_epoch.0 > NUMBER_MAX || partition.epoch > NUMBER_MAX {
+            return Err(malformed("partition", partition));
+        }
         if !partition.isr.iter().all(of_replicas) || !partition.leader.iter().all(of_replicas) {
             return Err(malformed("partition", partition));
         }
