@@ -129,6 +129,13 @@ fn response(message: BrokerMessage) -> Result<v1::ProduceStreamResponse, Status>
     })
 }
 
+/// What a batch takes of the credit: `batch` and `records` as encoded, and nothing around them, so
+/// that clients can count the same.
+fn charged_bytes(batch: &v1::ProduceStreamBatch) -> usize {
+    let records = batch.records.iter().map(|record| record.encoded_len());
+    batch.batch.len() + records.sum::<usize>()
+}
+
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -200,7 +207,7 @@ impl Reader {
     /// Takes one batch. Only what breaks the stream's own rules ends the stream; everything else
     /// is an ack with an error.
     async fn accept(&mut self, mut batch: v1::ProduceStreamBatch) -> Result<(), Status> {
-        let bytes = batch.encoded_len();
+        let bytes = charged_bytes(&batch);
         if batch.topic.is_empty() {
             batch.topic.clone_from(&self.default_topic);
         }
