@@ -133,6 +133,15 @@ impl Broker {
         }
     }
 
+    /// Bytes held of batches that were received and not answered, and that were read and not taken.
+    pub fn in_flight_bytes(&self) -> (u64, u64) {
+        let memory = &self.settings.memory;
+        let used =
+            |total: u64, left: &Semaphore| total.saturating_sub(left.available_permits() as u64);
+        let produce = used(memory.produce_bytes, &self.produce_budget);
+        (produce, used(memory.fetch_bytes, &self.fetch_budget))
+    }
+
     /// Turns true when the broker is about to stop.
     pub fn draining(&self) -> watch::Receiver<bool> {
         self.draining.clone()

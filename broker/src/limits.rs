@@ -115,3 +115,6 @@ pub const INDEX_INTERVAL_BYTES: u32 = 16 * 1024;
 /// Idempotent producers that one partition remembers, see the design of idempotence in
 /// `headwater-log`.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 1_000;
+
+/// The least window of a connection, where memory is short: one batch of ordinary size.
+pub const HTTP2_CONNECTION_WINDOW_BYTES_MIN: u32 = 1 << 20;

@@ -232,8 +232,6 @@ struct Opened {
 fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
     let findings = Findings::default();
     let data_dir = settings.data_dir.display();
-    std::fs::create_dir_all(&settings.data_dir)
-        .with_context(|| format!("cannot make the data directory {data_dir}"))?;
     let disk = OsDisk::open(&settings.data_dir)
         .with_context(|| format!("cannot open the data directory {data_dir}"))?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
@@ -301,7 +299,10 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
     };
     let started = Instant::now();
     applier.open_all(image, found.clean);
-    marks.settle()?;
+    // A partition that could not be opened still needs to know that its mark may be lost.
+    if metrics.partitions_offline.get() == 0 {
+        marks.settle()?;
+    }
     let (partitions, elapsed_ms) = (registry.len(), started.elapsed().as_millis() as u64);
     tracing::info!(
         partitions,
@@ -474,6 +475,9 @@ impl Upkeep {
             metrics
                 .storage_full
                 .set(i64::from(broker.storage.is_full()));
+            let (produce, fetch) = broker.in_flight_bytes();
+            metrics.produce_in_flight_bytes.set(produce as i64);
+            metrics.fetch_in_flight_bytes.set(fetch as i64);
             metrics.findings.set(broker.health().len() as i64);
         };
         drop(tokio::task::spawn_blocking(check).await);

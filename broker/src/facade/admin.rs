@@ -95,11 +95,13 @@ impl Broker {
     ) -> Result<Topic, BrokerError> {
         let name = self.topic_name("topic.name", &plan.name)?;
         self.authorize(principal, Action::Administer, &name)?;
+        let partitions = plan.partitions.unwrap_or(self.settings.topics.partitions);
+        self.check_room(partitions as usize)?;
         let command = Command::CreateTopic(CreateTopic {
             id: TopicId(Uuid::new_v4()),
             name: name.clone(),
             default_namespace: self.settings.default_namespace.clone(),
-            partitions: plan.partitions.unwrap_or(self.settings.topics.partitions),
+            partitions,
             replication_factor: plan.replication_factor,
             config: plan.config,
             create_time_ms: self.clock.now().wall_ms,
@@ -116,6 +118,8 @@ impl Broker {
     ) -> Result<Topic, BrokerError> {
         let image = self.image();
         let topic = self.topic(&image, principal, Action::Administer, &change.name)?;
+        let wanted = change.partitions.unwrap_or_default() as usize;
+        self.check_room(wanted.saturating_sub(topic.partitions.len()))?;
         let command = Command::UpdateTopic(UpdateTopic {
             id: topic.id,
             // What was read is what is changed: another change in between is not overwritten.
@@ -124,6 +128,19 @@ impl Broker {
             config: change.apply_to(&topic.config),
         });
         self.change(&topic.name, command, validate_only).await
+    }
+
+    /// Whether this broker may hold that many more partitions.
+    fn check_room(&self, added: usize) -> Result<(), BrokerError> {
+        let (present, max) = (self.registry.len(), self.settings.limits.partitions_max);
+        if present + added <= max {
+            return Ok(());
+        }
+        let message = format!(
+            "{added} more than the {present} there are would pass this broker's limit of {max}; \
+             delete topics, or raise limits.partitions_max"
+        );
+        Err(BrokerError::invalid("topic.partitions", message))
     }
 
     async fn change(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_record::{LeaderEpoch, Offset, StoredRecord};
+use headwater_record::{BatchHeader, LeaderEpoch, Offset, StoredRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -129,10 +129,12 @@ impl Broker {
             let waiter = Arc::new(Notify::new());
             let current = reads.take().expect("put back below");
             current.iter().for_each(|read| read.watch(&waiter));
-            let (current, bytes) = blocking(move || read_all(current, bytes_max, records)).await;
+            let (current, traffic) = blocking(move || read_all(current, bytes_max, records)).await;
             let failed = current.iter().any(|read| read.fetched.result.is_err());
             let late = Instant::now() >= deadline || *draining.borrow();
-            if bytes >= bytes_min || failed || late {
+            if traffic.bytes >= bytes_min || failed || late {
+                self.metrics
+                    .observe_fetch(traffic.records, traffic.batches, traffic.bytes);
                 return (
                     current.into_iter().map(|read| read.fetched).collect(),
                     budget,
@@ -161,56 +163,102 @@ impl Read {
     }
 }
 
+/// Looks the positions up. Only times need the disk.
 async fn start_reads(entries: Vec<Result<FetchEntry, BrokerError>>) -> Vec<Read> {
-    blocking(move || {
-        let start = |entry: Result<FetchEntry, BrokerError>| {
-            let resolved = entry.and_then(|entry| {
-                entry.partition.check_epoch(entry.leader_epoch)?;
-                let resolved = entry.partition.resolve(entry.position)?;
-                Ok((entry, resolved))
-            });
-            match resolved {
-                Ok((entry, resolved)) => Read {
-                    fetched: FetchedPartition {
-                        bounds: Some(resolved.bounds),
-                        next_offset: resolved.offset,
-                        result: Ok(Payload::Batches(Bytes::new())),
-                    },
-                    entry: Some((entry, resolved.offset)),
-                },
-                Err(error) => Read {
-                    entry: None,
-                    fetched: FetchedPartition {
-                        bounds: None,
-                        next_offset: Offset::ZERO,
-                        result: Err(error),
-                    },
-                },
-            }
+    let is_time = |entry: &Result<FetchEntry, BrokerError>| {
+        matches!(
+            entry,
+            Ok(FetchEntry {
+                position: Position::Timestamp(_),
+                ..
+            })
+        )
+    };
+    let start = |entries: Vec<_>| entries.into_iter().map(start_read).collect();
+    if entries.iter().any(is_time) {
+        blocking(move || start(entries)).await
+    } else {
+        start(entries)
+    }
+}
+
+fn start_read(entry: Result<FetchEntry, BrokerError>) -> Read {
+    let resolved = entry.and_then(|entry| {
+        entry.partition.check_epoch(entry.leader_epoch)?;
+        let resolved = entry.partition.resolve(entry.position)?;
+        Ok((entry, resolved))
+    });
+    match resolved {
+        Ok((entry, Resolved { offset, bounds, .. })) => Read {
+            fetched: FetchedPartition {
+                bounds: Some(bounds),
+                next_offset: offset,
+                result: Ok(Payload::Batches(Bytes::new())),
+            },
+            entry: Some((entry, offset)),
+        },
+        Err(error) => Read {
+            entry: None,
+            fetched: FetchedPartition {
+                bounds: None,
+                next_offset: Offset::ZERO,
+                result: Err(error),
+            },
+        },
+    }
+}
+
+/// What was read, for the metrics and for `bytes_min`.
+#[derive(Clone, Copy, Default)]
+struct Traffic {
+    records: u64,
+    batches: u64,
+    bytes: usize,
+}
+
+impl Traffic {
+    fn of(batches: &Bytes) -> Traffic {
+        let mut traffic = Traffic {
+            bytes: batches.len(),
+            ..Traffic::default()
         };
-        entries.into_iter().map(start).collect()
-    })
-    .await
+        let mut rest = &batches[..];
+        while let Ok(header) = BatchHeader::decode(rest) {
+            traffic.records += u64::from(header.record_count);
+            traffic.batches += 1;
+            rest = rest.get(header.size_bytes..).unwrap_or_default();
+        }
+        traffic
+    }
+
+    fn plus(self, other: Traffic) -> Traffic {
+        Traffic {
+            records: self.records + other.records,
+            batches: self.batches + other.batches,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 /// Reads every partition once, within the bound of the whole; an answer holds at least one batch
 /// if there is any.
-fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>, usize) {
-    let mut total = 0;
+fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>, Traffic) {
+    let mut total = Traffic::default();
     for read in &mut reads {
         let Some((entry, from)) = &read.entry else {
             continue;
         };
-        if total > 0 && total >= bytes_max {
+        let left = bytes_max.saturating_sub(total.bytes);
+        if total.bytes > 0 && left == 0 {
             break;
         }
-        let share = (bytes_max - total.min(bytes_max)).min(entry.bytes_max);
-        let fetched = read_one(&entry.partition, *from, share, total > 0, records);
-        if let Ok((fetched, bytes)) = fetched {
-            total += bytes;
-            read.fetched = fetched;
-        } else if let Err(error) = fetched {
-            read.fetched.result = Err(error);
+        let share = left.min(entry.bytes_max);
+        match read_one(&entry.partition, *from, share, total.bytes > 0, records) {
+            Ok((fetched, traffic)) => {
+                total = total.plus(traffic);
+                read.fetched = fetched;
+            }
+            Err(error) => read.fetched.result = Err(error),
         }
     }
     (reads, total)
@@ -222,10 +270,10 @@ fn read_one(
     bytes_max: usize,
     may_be_empty: bool,
     records: bool,
-) -> Result<(FetchedPartition, usize), BrokerError> {
+) -> Result<(FetchedPartition, Traffic), BrokerError> {
     let (slice, bounds) = partition.read(from, bytes_max)?;
-    let bytes = slice.bytes.len();
-    if may_be_empty && bytes > bytes_max {
+    let traffic = Traffic::of(&slice.bytes);
+    if may_be_empty && traffic.bytes > bytes_max {
         // One batch that does not fit any more: the next answer begins with it.
         let result = Ok(Payload::Batches(Bytes::new()));
         return Ok((
@@ -234,7 +282,7 @@ fn read_one(
                 next_offset: from,
                 result,
             },
-            0,
+            Traffic::default(),
         ));
     }
     let (payload, next_offset) = if records {
@@ -251,7 +299,7 @@ fn read_one(
         next_offset,
         result: Ok(payload),
     };
-    Ok((fetched, bytes))
+    Ok((fetched, traffic))
 }
 
 /// Opens batches until the bound of opened bytes is reached. The offset is where to go on if that

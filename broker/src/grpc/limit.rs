@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body::{Body, Frame, SizeHint};
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,6 +16,27 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::{Layer, Service};
 
 use crate::limits::DEADLINE_MARGIN;
+use crate::metrics::Metrics;
+
+/// Calls whose time until the answer begins is measured: those with one answer.
+const METHODS: [&str; 16] = [
+    "/Produce",
+    "/InitProducer",
+    "/Fetch",
+    "/CreateTopic",
+    "/GetTopic",
+    "/ListTopics",
+    "/UpdateTopic",
+    "/DeleteTopic",
+    "/ListPartitions",
+    "/ListOffsets",
+    "/DeleteRecords",
+    "/GetCluster",
+    "/ListBrokers",
+    "/GetMetadata",
+    "/GetHealth",
+    "/Check",
+];
 
 /// How long the caller waits for the answer, less a margin for the way back.
 pub(super) fn deadline(metadata: &MetadataMap) -> Option<Duration> {
@@ -165,26 +186,32 @@ pub(super) fn hold_until_sent<T>(
     response
 }
 
-/// Moves what [`hold_until_sent`] left in an answer's extensions into its body, which lives until
-/// the answer is sent or its stream reset.
+/// Measures calls, and moves what [`hold_until_sent`] left in an answer's extensions into its body,
+/// which lives until the answer is sent or its stream reset.
 #[derive(Clone)]
-pub(super) struct HoldLayer;
+pub(super) struct AnswerLayer {
+    pub(super) metrics: Metrics,
+}
 
-impl<S> Layer<S> for HoldLayer {
-    type Service = HoldService<S>;
+impl<S> Layer<S> for AnswerLayer {
+    type Service = AnswerService<S>;
 
-    fn layer(&self, inner: S) -> HoldService<S> {
-        HoldService { inner }
+    fn layer(&self, inner: S) -> AnswerService<S> {
+        AnswerService {
+            inner,
+            metrics: self.metrics.clone(),
+        }
     }
 }
 
-/// See [`HoldLayer`].
+/// See [`AnswerLayer`].
 #[derive(Clone)]
-pub(super) struct HoldService<S> {
+pub(super) struct AnswerService<S> {
     inner: S,
+    metrics: Metrics,
 }
 
-impl<S, Q, B> Service<http::Request<Q>> for HoldService<S>
+impl<S, Q, B> Service<http::Request<Q>> for AnswerService<S>
 where
     S: Service<http::Request<Q>, Response = http::Response<B>>,
     S::Future: Send + 'static,
@@ -198,9 +225,16 @@ where
     }
 
     fn call(&mut self, request: http::Request<Q>) -> Self::Future {
+        let method = METHODS
+            .iter()
+            .find(|method| request.uri().path().ends_with(*method));
+        let (metrics, started) = (self.metrics.clone(), Instant::now());
         let response = self.inner.call(request);
         Box::pin(async move {
             let mut response = response.await?;
+            if let Some(method) = method {
+                metrics.observe_request(method.trim_start_matches('/'), started.elapsed());
+            }
             let held = response.extensions_mut().remove::<Held>();
             Ok(response.map(|inner| HoldBody { inner, _held: held }))
         })

@@ -5,7 +5,7 @@ mod consumer;
 mod convert;
 mod limit;
 mod producer;
-pub mod server;
+pub(crate) mod server;
 mod status;
 mod stream;
 mod subscribe;

@@ -11,20 +11,36 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use super::Service;
-use super::limit::{HoldLayer, Incoming};
+use super::limit::{AnswerLayer, Incoming};
 use crate::facade::Broker;
 use crate::limits::{
-    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, HTTP2_STREAM_WINDOW_BYTES,
-    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, REQUEST_BYTES_MAX,
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_CONNECTION_WINDOW_BYTES_MIN, HTTP2_FRAME_BYTES,
+    HTTP2_STREAM_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, REQUEST_BYTES_MAX,
 };
 
+/// Names under which `grpc.health.v1` says whether this broker serves.
+const SERVING: [&str; 6] = [
+    "",
+    "readiness",
+    "headwater.v1.ProducerService",
+    "headwater.v1.ConsumerService",
+    "headwater.v1.TopicService",
+    "headwater.v1.ClusterService",
+];
+
 /// Serves until `stopped`, then lets calls under way end.
-pub async fn serve(
+pub(crate) async fn serve(
     broker: Arc<Broker>,
     listener: TcpListener,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let limits = &broker.settings.limits;
+    // What a client may send before anybody has asked the in-flight budget.
+    let window = u32::try_from(broker.settings.memory.produce_bytes / 4).unwrap_or(u32::MAX);
+    let window = window.clamp(
+        HTTP2_CONNECTION_WINDOW_BYTES_MIN,
+        HTTP2_CONNECTION_WINDOW_BYTES,
+    );
     let incoming = Incoming::new(
         listener,
         limits.connections_max,
@@ -35,13 +51,7 @@ pub async fn serve(
         broker: broker.clone(),
     };
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    for name in [
-        "",
-        "liveness",
-        "readiness",
-        "headwater.v1.ProducerService",
-        "headwater.v1.ConsumerService",
-    ] {
+    for name in SERVING.into_iter().chain(["liveness"]) {
         health_reporter
             .set_service_status(name, tonic_health::ServingStatus::Serving)
             .await;
@@ -49,12 +59,7 @@ pub async fn serve(
     let mut draining = broker.draining();
     tokio::spawn(async move {
         if draining.wait_for(|draining| *draining).await.is_ok() {
-            for name in [
-                "",
-                "readiness",
-                "headwater.v1.ProducerService",
-                "headwater.v1.ConsumerService",
-            ] {
+            for name in SERVING {
                 health_reporter
                     .set_service_status(name, tonic_health::ServingStatus::NotServing)
                     .await;
@@ -78,13 +83,15 @@ pub async fn serve(
         .build_v1alpha()
         .expect("our own descriptors are valid");
     Server::builder()
-        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(window.min(HTTP2_STREAM_WINDOW_BYTES))
+        .initial_connection_window_size(window)
         .max_frame_size(HTTP2_FRAME_BYTES)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(HoldLayer)
+        .layer(AnswerLayer {
+            metrics: broker.metrics.clone(),
+        })
         .add_service(health)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)

@@ -29,7 +29,10 @@ impl Driver {
                     trash |= matches!(*command, Command::DeleteTopic(_));
                     drop(reply.send(self.propose(*command)));
                 }
-                Ok(Proposal::Stop { done }) => return drop(done.send(())),
+                Ok(Proposal::Stop { done }) => {
+                    let _ = done.send(());
+                    return;
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => trash = self.empty_trash(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_core::replica::{
     Append, Input, OrderStream, Output, Refusal, Replica, ReplicaConfig, Ticket, TurnContext,
@@ -219,7 +219,7 @@ impl Shard {
             Message::Open(open) => self.open(*open),
             Message::Close { key, done } => {
                 self.close(key);
-                drop(done.send(()));
+                let _ = done.send(());
             }
             Message::Configure { key, config } => self.push(key, Input::Configure(config)),
             Message::Append {
@@ -273,9 +273,12 @@ impl Shard {
             done,
         } = open;
         let key = handle.key;
-        let now = self.env.clock.now();
+        let (now, started) = (self.env.clock.now(), Instant::now());
         let result = Log::open(&self.env.log, key, config.log.clone(), now, clean);
         let result = result.map(|(log, report)| {
+            self.env
+                .metrics
+                .observe_recovery(&report, started.elapsed());
             let replica = Replica::new(log, config);
             let slot = Slot {
                 replica,
@@ -338,7 +341,12 @@ impl Shard {
                 continue;
             };
             let inbox = std::mem::take(&mut slot.inbox);
+            let appends = inbox.iter().any(|input| matches!(input, Input::Append(_)));
+            let started = Instant::now();
             let outputs = slot.replica.turn(&context, inbox);
+            if appends {
+                self.env.metrics.observe_append(started.elapsed());
+            }
             for output in outputs {
                 self.carry_out(key, output);
             }
@@ -421,7 +429,23 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
-        match slot.replica.reclaim(1) {
+        let before = (
+            slot.replica.log().segment_count(),
+            slot.replica.log().size_bytes(),
+        );
+        let result = slot.replica.reclaim(1);
+        let after = (
+            slot.replica.log().segment_count(),
+            slot.replica.log().size_bytes(),
+        );
+        let metrics = &self.env.metrics;
+        metrics
+            .segments_deleted
+            .inc_by(before.0.saturating_sub(after.0) as u64);
+        metrics
+            .deleted_bytes
+            .inc_by(before.1.saturating_sub(after.1));
+        match result {
             Ok(more) => {
                 self.publish(key);
                 if more {

@@ -15,9 +15,21 @@ async fn check_produce(
     expected_reason: &str,
     message: &str,
 ) {
-    let status = harness.producer.produce(request).await.expect_err(expected_reason);
-    assert_eq!((status.code(), reason(&status).as_str()), (code, expected_reason), "{status:?}");
-    assert!(status.message().contains(message), "{message:?} is not in {:?}", status.message());
+    let status = harness
+        .producer
+        .produce(request)
+        .await
+        .expect_err(expected_reason);
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (code, expected_reason),
+        "{status:?}"
+    );
+    assert!(
+        status.message().contains(message),
+        "{message:?} is not in {:?}",
+        status.message()
+    );
 }
 
 fn to(topic: &str, partition: i32) -> ProduceRequest {
@@ -30,7 +42,11 @@ fn to(topic: &str, partition: i32) -> ProduceRequest {
 }
 
 fn encoded(bytes: impl Into<Bytes>) -> ProduceRequest {
-    ProduceRequest { records: Vec::new(), batch: bytes.into(), ..to("t", 0) }
+    ProduceRequest {
+        records: Vec::new(),
+        batch: bytes.into(),
+        ..to("t", 0)
+    }
 }
 
 #[tokio::test]
@@ -43,34 +59,84 @@ async fn produce_requests_that_cannot_be_are_refused_by_field_limit_and_remedy()
     check_produce(h, to("a b", 0), invalid, "INVALID_NAME", "topic").await;
     check_produce(h, to("UPPER/t", 0), invalid, "INVALID_NAME", "namespace").await;
     check_produce(h, to(&"n".repeat(300), 0), invalid, "INVALID_NAME", "249").await;
-    check_produce(h, to("tt", 0), Code::NotFound, "TOPIC_NOT_FOUND", "did you mean default/t").await;
-    check_produce(h, to("t", 2), Code::NotFound, "PARTITION_NOT_FOUND", "0 to 1").await;
+    check_produce(
+        h,
+        to("tt", 0),
+        Code::NotFound,
+        "TOPIC_NOT_FOUND",
+        "did you mean default/t",
+    )
+    .await;
+    check_produce(
+        h,
+        to("t", 2),
+        Code::NotFound,
+        "PARTITION_NOT_FOUND",
+        "0 to 1",
+    )
+    .await;
     check_produce(h, to("t", -1), Code::NotFound, "PARTITION_NOT_FOUND", "-1").await;
-    let request = ProduceRequest { records: Vec::new(), ..to("t", 0) };
+    let request = ProduceRequest {
+        records: Vec::new(),
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "records").await;
-    let request = ProduceRequest { acks: 9, ..to("t", 0) };
+    let request = ProduceRequest {
+        acks: 9,
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "acks").await;
-    let request = ProduceRequest { compression: 9, ..to("t", 0) };
+    let request = ProduceRequest {
+        compression: 9,
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "compression").await;
-    let request = ProduceRequest { expected_offset: Some(-1), ..to("t", 0) };
+    let request = ProduceRequest {
+        expected_offset: Some(-1),
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "expected_offset").await;
-    let request = ProduceRequest { partition: None, expected_offset: Some(0), ..to("t", 0) };
+    let request = ProduceRequest {
+        partition: None,
+        expected_offset: Some(0),
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "partition").await;
-    let request = ProduceRequest { base_sequence: Some(0), ..to("t", 0) };
+    let request = ProduceRequest {
+        base_sequence: Some(0),
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "base_sequence").await;
-    let producer = Some(v1::Producer { id: 1, epoch: 70_000 });
-    let request = ProduceRequest { producer, base_sequence: Some(0), ..to("t", 0) };
+    let producer = Some(v1::Producer {
+        id: 1,
+        epoch: 70_000,
+    });
+    let request = ProduceRequest {
+        producer,
+        base_sequence: Some(0),
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "InitProducer").await;
     let mut request = to("t", 0);
     request.records[0].timestamp_ms = Some(-5);
-    check_produce(h, request, invalid, "INVALID_FIELD", "records[0].timestamp_ms").await;
+    check_produce(
+        h,
+        request,
+        invalid,
+        "INVALID_FIELD",
+        "records[0].timestamp_ms",
+    )
+    .await;
     let mut request = to("t", 0);
     request.records[0].timestamp_ms = Some(i64::MAX);
     check_produce(h, request, invalid, "TIMESTAMP_AHEAD", "clock").await;
     let mut request = to("t", 0);
     request.records[0].headers = vec![v1::Header::default(); 1_001];
     check_produce(h, request, invalid, "INVALID_FIELD", "1000").await;
-    let request = ProduceRequest { batch: Bytes::from_static(b"x"), ..to("t", 0) };
+    let request = ProduceRequest {
+        batch: Bytes::from_static(b"x"),
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "INVALID_FIELD", "either").await;
     assert_eq!(h.values("t", 0).await, Vec::<String>::new());
 }
@@ -89,31 +155,55 @@ async fn corrupt_batches_are_refused_and_nothing_of_them_is_stored() {
             continue;
         }
         let status = result.expect_err(&format!("byte {position}"));
-        assert_eq!(status.code(), Code::InvalidArgument, "byte {position}: {status:?}");
+        assert_eq!(
+            status.code(),
+            Code::InvalidArgument,
+            "byte {position}: {status:?}"
+        );
     }
     let stored = harness.values("t", 0).await.len();
     for cut in [1, 16, 60, 61, whole.len() - 1] {
         let h = &mut harness;
         let bytes = whole[..cut].to_vec();
-        check_produce(h, encoded(bytes), Code::InvalidArgument, "INVALID_BATCH", "batch").await;
+        check_produce(
+            h,
+            encoded(bytes),
+            Code::InvalidArgument,
+            "INVALID_BATCH",
+            "batch",
+        )
+        .await;
     }
     let twice = [whole.clone(), whole].concat();
     let h = &mut harness;
-    check_produce(h, encoded(twice), Code::InvalidArgument, "INVALID_BATCH", "batch").await;
+    check_produce(
+        h,
+        encoded(twice),
+        Code::InvalidArgument,
+        "INVALID_BATCH",
+        "batch",
+    )
+    .await;
     assert_eq!(harness.values("t", 0).await.len(), stored);
 }
 
 #[tokio::test]
 async fn batches_beyond_the_topics_limit_name_it() {
     let mut harness = Harness::start().await;
-    let config = v1::TopicConfig { message_bytes_max: Some(2_048), ..v1::TopicConfig::default() };
+    let config = v1::TopicConfig {
+        message_bytes_max: Some(2_048),
+        ..v1::TopicConfig::default()
+    };
     harness.create_with("t", 1, config).await.unwrap();
     let big = "x".repeat(3_000);
     let h = &mut harness;
     let invalid = Code::InvalidArgument;
     let request = encoded(batch(&[&big]).bytes().clone());
     check_produce(h, request, invalid, "RECORD_TOO_LARGE", "2048").await;
-    let request = ProduceRequest { records: vec![record(&big)], ..to("t", 0) };
+    let request = ProduceRequest {
+        records: vec![record(&big)],
+        ..to("t", 0)
+    };
     check_produce(h, request, invalid, "RECORD_TOO_LARGE", "message_bytes_max").await;
 }
 
@@ -122,17 +212,34 @@ async fn producers_that_break_their_sequence_are_told_which_one_is_expected() {
     let mut harness = Harness::start().await;
     harness.create("t", 1).await;
     let of = |id, epoch, base_sequence, value: &'static str| {
-        let identity = ProducerIdentity { id, epoch, base_sequence };
+        let identity = ProducerIdentity {
+            id,
+            epoch,
+            base_sequence,
+        };
         let mut builder = BatchBuilder::new(Compression::None).producer(identity);
         let value = Some(Bytes::from_static(value.as_bytes()));
-        builder.push(&Record { value, timestamp_ms: 1, ..Record::default() }).unwrap();
+        builder
+            .push(&Record {
+                value,
+                timestamp_ms: 1,
+                ..Record::default()
+            })
+            .unwrap();
         encoded(builder.build().unwrap().bytes().clone())
     };
     let h = &mut harness;
     let failed = Code::FailedPrecondition;
     check_produce(h, of(7, 0, 3, "a"), failed, "UNKNOWN_PRODUCER", "producer").await;
     h.producer.produce(of(7, 0, 0, "a")).await.unwrap();
-    check_produce(h, of(7, 0, 5, "b"), failed, "OUT_OF_ORDER_SEQUENCE", "expected is 1").await;
+    check_produce(
+        h,
+        of(7, 0, 5, "b"),
+        failed,
+        "OUT_OF_ORDER_SEQUENCE",
+        "expected is 1",
+    )
+    .await;
     check_produce(h, of(7, 0, 0, "z"), failed, "SEQUENCE_REUSED", "sequence 0").await;
     h.producer.produce(of(7, 1, 0, "c")).await.unwrap();
     check_produce(h, of(7, 0, 1, "d"), failed, "FENCED", "current one is 1").await;
@@ -166,7 +273,11 @@ async fn positions_and_epochs_out_of_range_are_errors_of_their_entry_alone() {
     let reasons: Vec<_> = response
         .partitions
         .iter()
-        .map(|data| data.error.as_ref().map_or("", |error| error.reason.as_str()))
+        .map(|data| {
+            data.error
+                .as_ref()
+                .map_or("", |error| error.reason.as_str())
+        })
         .collect();
     let expected = [
         "OFFSET_OUT_OF_RANGE",
@@ -179,18 +290,35 @@ async fn positions_and_epochs_out_of_range_are_errors_of_their_entry_alone() {
     ];
     assert_eq!(reasons, expected);
     let bounds = &response.partitions[1].error.as_ref().unwrap().metadata;
-    assert_eq!((bounds["log_start_offset"].as_str(), bounds["high_watermark"].as_str()), ("0", "2"));
-    assert_eq!(response.partitions[6].records.len(), 2, "the good entry is served");
+    assert_eq!(
+        (
+            bounds["log_start_offset"].as_str(),
+            bounds["high_watermark"].as_str()
+        ),
+        ("0", "2")
+    );
+    assert_eq!(
+        response.partitions[6].records.len(),
+        2,
+        "the good entry is served"
+    );
 }
 
 #[tokio::test]
 async fn requests_with_too_many_or_no_entries_are_refused_whole() {
     let mut harness = Harness::start().await;
     harness.create("t", 1).await;
-    let status = harness.consumer.fetch(v1::FetchRequest::default()).await.unwrap_err();
+    let status = harness
+        .consumer
+        .fetch(v1::FetchRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(reason(&status), "INVALID_FIELD");
     let partitions = vec![v1::FetchPartition::default(); 10_001];
-    let request = v1::FetchRequest { partitions, ..v1::FetchRequest::default() };
+    let request = v1::FetchRequest {
+        partitions,
+        ..v1::FetchRequest::default()
+    };
     let status = harness.consumer.fetch(request).await.unwrap_err();
     assert!(status.message().contains("10000"), "{status:?}");
     let request = v1::FetchRequest {
@@ -217,52 +345,81 @@ async fn topics_that_cannot_be_are_refused_with_the_field() {
         (
             "u",
             1,
-            v1::TopicConfig { retention_ms: Some(-2), ..config() },
+            v1::TopicConfig {
+                retention_ms: Some(-2),
+                ..config()
+            },
             Code::InvalidArgument,
             "retention_ms",
         ),
         (
             "u",
             1,
-            v1::TopicConfig { segment_bytes: Some(1), ..config() },
+            v1::TopicConfig {
+                segment_bytes: Some(1),
+                ..config()
+            },
             Code::InvalidArgument,
             "segment_bytes",
         ),
         (
             "u",
             1,
-            v1::TopicConfig { durability: Some(7), ..config() },
+            v1::TopicConfig {
+                durability: Some(7),
+                ..config()
+            },
             Code::InvalidArgument,
             "durability",
         ),
         (
             "u",
             1,
-            v1::TopicConfig { message_bytes_max: Some(-1), ..config() },
+            v1::TopicConfig {
+                message_bytes_max: Some(-1),
+                ..config()
+            },
             Code::InvalidArgument,
             "message_bytes_max",
         ),
         (
             "u",
             1,
-            v1::TopicConfig { message_bytes_max: Some(1 << 30), ..config() },
+            v1::TopicConfig {
+                message_bytes_max: Some(1 << 30),
+                ..config()
+            },
             Code::InvalidArgument,
             "message_bytes_max",
         ),
         (
             "u",
             1,
-            v1::TopicConfig { min_in_sync_replicas: Some(2), ..config() },
+            v1::TopicConfig {
+                min_in_sync_replicas: Some(2),
+                ..config()
+            },
             Code::InvalidArgument,
             "min_in_sync_replicas",
         ),
     ];
     for (name, partitions, config, code, message) in cases {
-        let status = harness.create_with(name, partitions, config).await.expect_err(message);
+        let status = harness
+            .create_with(name, partitions, config)
+            .await
+            .expect_err(message);
         assert_eq!(status.code(), code, "{name} {message}: {status:?}");
-        assert!(status.message().contains(message), "{message:?} not in {:?}", status.message());
+        assert!(
+            status.message().contains(message),
+            "{message:?} not in {:?}",
+            status.message()
+        );
     }
-    let topics = harness.topics.list_topics(v1::ListTopicsRequest::default()).await.unwrap();
+    let topics = harness
+        .topics
+        .list_topics(v1::ListTopicsRequest::default())
+        .await
+        .unwrap();
     assert_eq!(topics.into_inner().topics.len(), 1, "nothing else was made");
 }
 
@@ -281,14 +438,24 @@ async fn a_produce_stream_that_breaks_the_protocol_ends_with_the_reason() {
     let cases = [
         (vec![one(1)], "INVALID_FIELD"),
         (vec![open.clone(), open.clone()], "INVALID_FIELD"),
-        (vec![open, one(40_000), one(40_000), one(40_000)], "CREDIT_EXCEEDED"),
+        (
+            vec![open, one(40_000), one(40_000), one(40_000)],
+            "CREDIT_EXCEEDED",
+        ),
     ];
     for (messages, expected) in cases {
         let requests = messages
             .into_iter()
-            .map(|message| v1::ProduceStreamRequest { message: Some(message) });
+            .map(|message| v1::ProduceStreamRequest {
+                message: Some(message),
+            });
         let stream = tokio_stream::iter(requests.collect::<Vec<_>>());
-        let mut answers = harness.producer.produce_stream(stream).await.unwrap().into_inner();
+        let mut answers = harness
+            .producer
+            .produce_stream(stream)
+            .await
+            .unwrap()
+            .into_inner();
         let status = loop {
             match answers.next().await {
                 Some(Ok(_)) => {}
@@ -318,13 +485,19 @@ async fn oversized_metadata_ends_its_call_and_not_the_broker() {
     let mut harness = Harness::start().await;
     harness.create("t", 1).await;
     let mut request = tonic::Request::new(to("t", 0));
-    request.metadata_mut().insert("x-large", "v".repeat(1 << 20).parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("x-large", "v".repeat(1 << 20).parse().unwrap());
     let status = harness.producer.produce(request).await.unwrap_err();
     assert_ne!(status.code(), Code::Ok);
     let mut again = Harness::start().await;
     again.create("t", 1).await;
     let address = format!("http://{}", harness.broker.client_address());
-    let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+    let channel = Channel::from_shared(address)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     harness.producer = ProducerServiceClient::new(channel);
     harness.produce("t", 0, &["still here"]).await;
 }
@@ -338,7 +511,10 @@ async fn half_open_and_silent_streams_hold_up_nobody() {
         let (sender, receiver) = tokio::sync::mpsc::channel::<v1::ProduceStreamRequest>(1);
         let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let mut client = harness.producer.clone();
-        silent.push((sender, tokio::spawn(async move { client.produce_stream(stream).await })));
+        silent.push((
+            sender,
+            tokio::spawn(async move { client.produce_stream(stream).await }),
+        ));
     }
     harness.produce("t", 0, &["a"]).await;
     assert_eq!(harness.values("t", 0).await, ["a"]);
@@ -356,10 +532,16 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
     let address = format!("http://{}", harness.broker.client_address());
     let mut slow = Vec::new();
     for _ in 0..20 {
-        let channel = Channel::from_shared(address.clone()).unwrap().connect().await.unwrap();
+        let channel = Channel::from_shared(address.clone())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         let mut consumer = ConsumerServiceClient::new(channel);
-        let subscription =
-            v1::Subscription { topic: "t".to_owned(), ..v1::Subscription::default() };
+        let subscription = v1::Subscription {
+            topic: "t".to_owned(),
+            ..v1::Subscription::default()
+        };
         let request = v1::SubscribeRequest {
             subscriptions: vec![subscription],
             encoding: v1::Encoding::Batches.into(),
@@ -397,5 +579,7 @@ async fn connections_beyond_the_limit_are_closed_and_the_rest_work_on() {
         }
     };
     let bound = std::time::Duration::from_secs(30);
-    tokio::time::timeout(bound, connects).await.expect("places are given back");
+    tokio::time::timeout(bound, connects)
+        .await
+        .expect("places are given back");
 }

@@ -10,7 +10,10 @@ use super::*;
 
 fn whole_topic(topic: &str) -> v1::SubscribeRequest {
     v1::SubscribeRequest {
-        subscriptions: vec![v1::Subscription { topic: topic.to_owned(), ..Default::default() }],
+        subscriptions: vec![v1::Subscription {
+            topic: topic.to_owned(),
+            ..Default::default()
+        }],
         ..v1::SubscribeRequest::default()
     }
 }
@@ -19,7 +22,10 @@ fn whole_topic(topic: &str) -> v1::SubscribeRequest {
 async fn positions_find_offsets_times_bounds_and_the_last_few() {
     let mut harness = Harness::start().await;
     harness.create("t", 1).await;
-    let timed = |(index, time)| v1::Record { timestamp_ms: Some(time), ..record(index) };
+    let timed = |(index, time)| v1::Record {
+        timestamp_ms: Some(time),
+        ..record(index)
+    };
     for pair in [("a", 1_000), ("b", 3_000), ("c", 2_000), ("d", 4_000)] {
         let request = ProduceRequest {
             topic: "t".to_owned(),
@@ -40,12 +46,26 @@ async fn positions_find_offsets_times_bounds_and_the_last_few() {
         (Position::TimestampMs(4_001), 4, None),
     ];
     for (asked, offset, timestamp_ms) in cases {
-        let question = v1::ListOffsetsPartition { partition: 0, position: Some(position(asked)) };
-        let request =
-            v1::ListOffsetsRequest { topic: "t".to_owned(), partitions: vec![question] };
-        let answer = harness.topics.list_offsets(request).await.unwrap().into_inner();
+        let question = v1::ListOffsetsPartition {
+            partition: 0,
+            position: Some(position(asked)),
+        };
+        let request = v1::ListOffsetsRequest {
+            topic: "t".to_owned(),
+            partitions: vec![question],
+        };
+        let answer = harness
+            .topics
+            .list_offsets(request)
+            .await
+            .unwrap()
+            .into_inner();
         let answer = &answer.offsets[0];
-        assert_eq!((answer.offset, answer.timestamp_ms), (offset, timestamp_ms), "{asked:?}");
+        assert_eq!(
+            (answer.offset, answer.timestamp_ms),
+            (offset, timestamp_ms),
+            "{asked:?}"
+        );
         assert_eq!(answer.error, None, "{asked:?}");
     }
 }
@@ -73,7 +93,10 @@ async fn a_long_poll_ends_with_the_first_record_and_not_before() {
     let produced = Instant::now();
     harness.produce("t", 1, &["a"]).await;
     let response = polled.await.unwrap().unwrap().into_inner();
-    assert!(produced.elapsed() < Duration::from_secs(10), "it does not wait for the end");
+    assert!(
+        produced.elapsed() < Duration::from_secs(10),
+        "it does not wait for the end"
+    );
     assert_eq!(response.partitions[1].records.len(), 1);
 }
 
@@ -131,12 +154,24 @@ async fn a_subscription_until_latest_reads_all_partitions_and_ends() {
     for partition in 0..3 {
         harness.produce("t", partition, &["a", "b"]).await;
     }
-    let request = v1::SubscribeRequest { until_latest: true, ..whole_topic("t") };
-    let mut stream = harness.consumer.subscribe(request).await.unwrap().into_inner();
+    let request = v1::SubscribeRequest {
+        until_latest: true,
+        ..whole_topic("t")
+    };
+    let mut stream = harness
+        .consumer
+        .subscribe(request)
+        .await
+        .unwrap()
+        .into_inner();
     let mut seen = Vec::new();
     while let Some(message) = stream.next().await {
         if let Some(Message::Data(data)) = message.unwrap().message {
-            seen.extend(data.records.iter().map(|record| (record.partition, record.offset)));
+            seen.extend(
+                data.records
+                    .iter()
+                    .map(|record| (record.partition, record.offset)),
+            );
         }
     }
     seen.sort_unstable();
@@ -149,8 +184,16 @@ async fn a_subscription_ends_after_the_records_it_asked_for() {
     harness.create("t", 1).await;
     harness.produce("t", 0, &["a", "b", "c"]).await;
     harness.produce("t", 0, &["d"]).await;
-    let request = v1::SubscribeRequest { max_records: 2, ..whole_topic("t") };
-    let mut stream = harness.consumer.subscribe(request).await.unwrap().into_inner();
+    let request = v1::SubscribeRequest {
+        max_records: 2,
+        ..whole_topic("t")
+    };
+    let mut stream = harness
+        .consumer
+        .subscribe(request)
+        .await
+        .unwrap()
+        .into_inner();
     let mut count = 0;
     while let Some(message) = stream.next().await {
         if let Some(Message::Data(data)) = message.unwrap().message {
@@ -164,12 +207,27 @@ async fn a_subscription_ends_after_the_records_it_asked_for() {
 async fn a_subscription_follows_sends_heartbeats_and_takes_in_new_partitions() {
     let mut harness = Harness::start().await;
     harness.create("t", 1).await;
-    let request = v1::SubscribeRequest { heartbeat_interval_ms: 100, ..whole_topic("t") };
-    let mut stream = harness.consumer.subscribe(request).await.unwrap().into_inner();
+    let request = v1::SubscribeRequest {
+        heartbeat_interval_ms: 100,
+        ..whole_topic("t")
+    };
+    let mut stream = harness
+        .consumer
+        .subscribe(request)
+        .await
+        .unwrap()
+        .into_inner();
     let first = stream.next().await.unwrap().unwrap().message.unwrap();
     assert!(matches!(first, Message::Heartbeat(_)), "{first:?}");
-    let topic = v1::Topic { name: "t".to_owned(), partitions: 2, ..v1::Topic::default() };
-    let request = v1::UpdateTopicRequest { topic: Some(topic), ..Default::default() };
+    let topic = v1::Topic {
+        name: "t".to_owned(),
+        partitions: 2,
+        ..v1::Topic::default()
+    };
+    let request = v1::UpdateTopicRequest {
+        topic: Some(topic),
+        ..Default::default()
+    };
     harness.topics.update_topic(request).await.unwrap();
     harness.produce("t", 1, &["new"]).await;
     let waited = tokio::time::timeout(Duration::from_secs(20), async {

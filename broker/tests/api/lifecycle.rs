@@ -20,15 +20,24 @@ async fn everything_is_there_after_a_restart_and_leaderships_are_new() {
 #[tokio::test]
 async fn a_directory_in_use_is_refused_by_name() {
     let harness = Harness::start().await;
-    let error = start_broker(harness.dir.path(), &[]).await.err().expect("it is in use");
+    let error = start_broker(harness.dir.path(), &[])
+        .await
+        .err()
+        .expect("it is in use");
     let text = format!("{error:#}");
-    assert!(text.contains(harness.dir.path().to_str().unwrap()), "{text}");
+    assert!(
+        text.contains(harness.dir.path().to_str().unwrap()),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn an_unformed_directory_says_how_to_form_it() {
     let dir = tempfile::tempdir().unwrap();
-    let error = start_broker(dir.path(), &[("form", "false")]).await.err().expect("unformed");
+    let error = start_broker(dir.path(), &[("form", "false")])
+        .await
+        .err()
+        .expect("unformed");
     assert!(format!("{error:#}").contains("--form"), "{error:#}");
 }
 
@@ -47,17 +56,32 @@ async fn damaged_metadata_refuses_to_start_and_names_the_file() {
             std::fs::write(&path, bytes).unwrap();
         }
     }
-    let error = start_broker(dir.path(), &[]).await.err().expect("it is damaged");
+    let error = start_broker(dir.path(), &[])
+        .await
+        .err()
+        .expect("it is damaged");
     let text = format!("{error:#}");
-    assert!(text.contains("metadata") && text.contains("damaged"), "{text}");
+    assert!(
+        text.contains("metadata") && text.contains("damaged"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn health_is_good_and_says_so() {
     let mut harness = Harness::start().await;
-    let health = harness.cluster.get_health(v1::GetHealthRequest {}).await.unwrap().into_inner();
+    let health = harness
+        .cluster
+        .get_health(v1::GetHealthRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert!(health.healthy, "{:?}", health.findings);
-    let cluster = harness.cluster.get_cluster(v1::GetClusterRequest {}).await.unwrap();
+    let cluster = harness
+        .cluster
+        .get_cluster(v1::GetClusterRequest {})
+        .await
+        .unwrap();
     assert_eq!(cluster.into_inner().brokers, 1);
 }
 
@@ -65,24 +89,42 @@ async fn health_is_good_and_says_so() {
 async fn metadata_is_watched_from_the_first_state_on() {
     let mut harness = Harness::start().await;
     let request = v1::WatchMetadataRequest::default();
-    let mut stream = harness.cluster.watch_metadata(request).await.unwrap().into_inner();
+    let mut stream = harness
+        .cluster
+        .watch_metadata(request)
+        .await
+        .unwrap()
+        .into_inner();
     let first = stream.next().await.unwrap().unwrap().metadata.unwrap();
     assert!(first.topics.is_empty());
     harness.create("t", 2).await;
     let second = stream.next().await.unwrap().unwrap().metadata.unwrap();
     assert_eq!(second.topics[0].partitions.len(), 2);
     assert!(second.revision > first.revision);
-    assert_eq!(second.brokers[0].address, harness.broker.client_address().to_string());
+    assert_eq!(
+        second.brokers[0].address,
+        harness.broker.client_address().to_string()
+    );
 }
 
 #[tokio::test]
 async fn a_stop_tells_streams_and_ends_within_its_grace() {
     let mut harness = Harness::start().await;
     harness.create("t", 1).await;
-    let subscription = v1::Subscription { topic: "t".to_owned(), ..Default::default() };
-    let request =
-        v1::SubscribeRequest { subscriptions: vec![subscription], ..Default::default() };
-    let mut stream = harness.consumer.subscribe(request).await.unwrap().into_inner();
+    let subscription = v1::Subscription {
+        topic: "t".to_owned(),
+        ..Default::default()
+    };
+    let request = v1::SubscribeRequest {
+        subscriptions: vec![subscription],
+        ..Default::default()
+    };
+    let mut stream = harness
+        .consumer
+        .subscribe(request)
+        .await
+        .unwrap()
+        .into_inner();
     let reader = tokio::spawn(async move {
         let mut last = None;
         while let Some(Ok(message)) = stream.next().await {
@@ -90,7 +132,15 @@ async fn a_stop_tells_streams_and_ends_within_its_grace() {
         }
         last
     });
-    let Harness { broker, channel, producer, consumer, topics, cluster, .. } = harness;
+    let Harness {
+        broker,
+        channel,
+        producer,
+        consumer,
+        topics,
+        cluster,
+        ..
+    } = harness;
     drop((channel, producer, consumer, topics, cluster));
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(30), broker.stop());
     stopped.await.expect("in time").expect("cleanly");

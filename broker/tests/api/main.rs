@@ -46,7 +46,11 @@ impl Harness {
     async fn start_on(dir: TempDir, settings: &[(&str, &str)]) -> Harness {
         let broker = start_broker(dir.path(), settings).await.unwrap();
         let address = format!("http://{}", broker.client_address());
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+        let channel = Channel::from_shared(address)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         Harness {
             dir,
             broker,
@@ -68,7 +72,9 @@ impl Harness {
     }
 
     async fn create(&mut self, name: &str, partitions: i32) -> v1::Topic {
-        self.create_with(name, partitions, v1::TopicConfig::default()).await.unwrap()
+        self.create_with(name, partitions, v1::TopicConfig::default())
+            .await
+            .unwrap()
     }
 
     async fn create_with(
@@ -83,8 +89,17 @@ impl Harness {
             config: Some(config),
             ..v1::Topic::default()
         };
-        let request = CreateTopicRequest { topic: Some(topic), validate_only: false };
-        Ok(self.topics.create_topic(request).await?.into_inner().topic.unwrap())
+        let request = CreateTopicRequest {
+            topic: Some(topic),
+            validate_only: false,
+        };
+        Ok(self
+            .topics
+            .create_topic(request)
+            .await?
+            .into_inner()
+            .topic
+            .unwrap())
     }
 
     /// Appends plain records to one partition and returns the first one's offset.
@@ -108,9 +123,11 @@ impl Harness {
             if data.records.is_empty() {
                 return values;
             }
-            values.extend(data.records.iter().map(|record| {
-                String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()
-            }));
+            values.extend(
+                data.records.iter().map(|record| {
+                    String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()
+                }),
+            );
             next = offset(data.next_offset);
         }
     }
@@ -127,7 +144,10 @@ impl Harness {
             position: Some(position),
             ..v1::FetchPartition::default()
         };
-        let request = v1::FetchRequest { partitions: vec![entry], ..v1::FetchRequest::default() };
+        let request = v1::FetchRequest {
+            partitions: vec![entry],
+            ..v1::FetchRequest::default()
+        };
         let mut response = self.consumer.fetch(request).await?.into_inner();
         Ok(response.partitions.remove(0))
     }
@@ -148,20 +168,31 @@ async fn start_broker(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<R
 }
 
 fn record(value: &str) -> v1::Record {
-    v1::Record { value: Some(Bytes::from(value.to_owned())), ..v1::Record::default() }
+    v1::Record {
+        value: Some(Bytes::from(value.to_owned())),
+        ..v1::Record::default()
+    }
 }
 
 fn batch(values: &[&str]) -> Batch {
     let mut builder = BatchBuilder::new(Compression::None);
     for value in values {
         let value = Some(Bytes::from((*value).to_owned()));
-        builder.push(&Record { value, timestamp_ms: 1, ..Record::default() }).unwrap();
+        builder
+            .push(&Record {
+                value,
+                timestamp_ms: 1,
+                ..Record::default()
+            })
+            .unwrap();
     }
     builder.build().unwrap()
 }
 
 fn position(position: v1::position::Position) -> v1::Position {
-    v1::Position { position: Some(position) }
+    v1::Position {
+        position: Some(position),
+    }
 }
 
 fn earliest() -> v1::Position {
@@ -175,5 +206,8 @@ fn offset(offset: i64) -> v1::Position {
 /// The stable reason in a status.
 fn reason(status: &Status) -> String {
     let details = status.get_error_details();
-    details.error_info().map(|info| info.reason.clone()).unwrap_or_default()
+    details
+        .error_info()
+        .map(|info| info.reason.clone())
+        .unwrap_or_default()
 }
