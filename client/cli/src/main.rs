@@ -60,7 +60,7 @@ async fn run(command: Command, session: &Session) -> Outcome {
         Command::Tail(args) => commands::consume::tail(args, session).await,
         Command::Cluster(command) => interruptible(commands::cluster::run(command, session)).await,
         Command::Doctor(args) => interruptible(commands::doctor::run(args, session)).await,
-        Command::Perf(command) => interruptible(commands::perf::run(command, session)).await,
+        Command::Perf(command) => commands::perf::run(command, session).await,
         Command::Context(command) => commands::context::run(command, session),
         Command::Completion(args) => commands::completion::run(&args),
     }

@@ -7,7 +7,7 @@ mod views;
 use headwater_client::types::Topic;
 use headwater_client::{Admin, Error};
 
-pub(crate) use settings::{CompressionArg, SettingArgs};
+pub(crate) use settings::{CompressionArg, DurabilityArg, SettingArgs};
 use views::{TopicDescription, TopicList, TopicView};
 
 use crate::contexts::Target;
