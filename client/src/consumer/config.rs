@@ -128,22 +128,26 @@ impl ConsumerBuilder {
         let config = self.client.config();
         let transport = Transport::with_window(config, self.buffer_bytes_max)?;
         let admin = self.client.admin();
+        let mut topics = BTreeMap::new();
+        let named = self.partitions.iter().map(|(name, ..)| name);
+        for name in self.topics.iter().map(|(name, _)| name).chain(named) {
+            if !topics.contains_key(name) {
+                topics.insert(name.clone(), start::topic(&admin, name).await?);
+            }
+        }
         let mut whole_topics = Vec::new();
         // By full name, since the same topic may be given by two names.
         let mut starts: BTreeMap<Arc<str>, (Topic, BTreeMap<u32, Position>)> = BTreeMap::new();
         for (name, position) in &self.topics {
-            let topic = start::topic(&admin, name).await?;
-            let all = (0..topic.partitions)
-                .map(|partition| (partition, *position))
-                .collect();
+            let topic = topics[name].clone();
+            let all = (0..topic.partitions).map(|it| (it, *position)).collect();
             whole_topics.push(topic.clone());
             starts.insert(Arc::clone(&topic.full_name), (topic, all));
         }
         for (name, partition, position) in &self.partitions {
-            let topic = start::topic(&admin, name).await?;
-            let (_, some) = starts
-                .entry(Arc::clone(&topic.full_name))
-                .or_insert_with(|| (topic, BTreeMap::new()));
+            let topic = topics[name].clone();
+            let entry = starts.entry(Arc::clone(&topic.full_name));
+            let (_, some) = entry.or_insert_with(|| (topic, BTreeMap::new()));
             some.insert(*partition, *position);
         }
         let mut readings = Vec::new();

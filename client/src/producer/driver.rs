@@ -117,10 +117,10 @@ impl Driver {
         for queue in self.accumulator.newly_active() {
             while self.lanes.len() <= queue {
                 let (topic, partition) = self.accumulator.place(self.lanes.len());
-                let idempotent = self.accumulator.config().idempotent;
                 let backoff = Backoff::new(&self.client);
+                let config = self.accumulator.config();
                 self.lanes
-                    .push(Lane::new(topic, partition, idempotent, backoff));
+                    .push(Lane::new(topic, partition, config, backoff));
             }
             if !self.active.contains(&queue) {
                 self.active.push(queue);
@@ -387,12 +387,12 @@ impl Driver {
         let mut resolved = Vec::new();
         for index in &self.active {
             let lane = &mut self.lanes[*index];
-            lane.expire(now, timeout, &mut resolved);
+            lane.expire(now, &mut resolved);
             let expired = self.accumulator.take_older(*index, oldest);
             resolved.extend(
                 expired
                     .into_iter()
-                    .map(|ticket| (ticket, lane.not_stored(timeout))),
+                    .map(|ticket| (ticket, lane.not_stored())),
             );
         }
         self.resolve(resolved);

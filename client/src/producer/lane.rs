@@ -20,6 +20,7 @@ use headwater_proto::v1;
 use headwater_record::{Batch, ProducerIdentity};
 
 use super::accumulator::{Content, Draft, Ticket};
+use super::config::ProducerConfig;
 use super::delivery::Outcome;
 use crate::backoff::Backoff;
 use crate::clock::BootTime;
@@ -42,6 +43,8 @@ pub(super) struct Lane {
     topic: Arc<str>,
     partition: u32,
     idempotent: bool,
+    /// Nothing older is sent.
+    timeout: Duration,
     in_flight: VecDeque<Sent>,
     identity: Option<Identity>,
     /// Identity that must not be used here again.
@@ -93,11 +96,17 @@ enum SendState {
 }
 
 impl Lane {
-    pub(super) fn new(topic: Arc<str>, partition: u32, idempotent: bool, backoff: Backoff) -> Lane {
+    pub(super) fn new(
+        topic: Arc<str>,
+        partition: u32,
+        config: &ProducerConfig,
+        backoff: Backoff,
+    ) -> Lane {
         Lane {
             topic,
             partition,
-            idempotent,
+            idempotent: config.idempotent,
+            timeout: config.delivery_timeout,
             in_flight: VecDeque::new(),
             identity: None,
             spent: None,
@@ -186,11 +195,9 @@ impl Lane {
         if !self.may_send(now) {
             return None;
         }
-        let sent = self
-            .in_flight
-            .iter()
-            .find(|sent| sent.state == SendState::Queued)?;
-        Some(&sent.batch)
+        let mut sent = self.in_flight.iter();
+        let next = sent.find(|sent| sent.state == SendState::Queued)?;
+        (now.since(next.created) < self.timeout).then_some(&next.batch)
     }
 
     /// The batch that [`to_send`](Lane::to_send) gave was sent.
@@ -232,15 +239,10 @@ impl Lane {
         self.settle_if_answered(now, resolved);
     }
 
-    /// Gives up what is older than `timeout`.
-    pub(super) fn expire(
-        &mut self,
-        now: BootTime,
-        timeout: Duration,
-        resolved: &mut Vec<Resolved>,
-    ) {
+    /// Gives up what is too old.
+    pub(super) fn expire(&mut self, now: BootTime, resolved: &mut Vec<Resolved>) {
         while let Some(front) = self.in_flight.front() {
-            if now.since(front.created) < timeout {
+            if now.since(front.created) < self.timeout {
                 return;
             }
             let outstanding = matches!(front.state, SendState::Outstanding(_)) && !self.broken;
@@ -249,11 +251,11 @@ impl Lane {
                 self.doubt_outstanding();
                 self.broken = true;
                 self.repair = Repair::Renew;
-                let cause = format!("no answer within {timeout:?}");
+                let cause = format!("no answer within {:?}", self.timeout);
                 self.resolve_doubtful(&cause, resolved);
             } else {
                 let front = self.in_flight.pop_front().expect("was looked at above");
-                resolved.push((front.ticket, self.not_stored(timeout)));
+                resolved.push((front.ticket, self.not_stored()));
                 self.broken = true;
                 self.repair = self.repair.max(Repair::Renumber);
             }
@@ -261,13 +263,13 @@ impl Lane {
         }
     }
 
-    /// The outcome of a batch that is older than `timeout` and certainly not stored.
-    pub(super) fn not_stored(&self, timeout: Duration) -> Outcome {
+    /// The outcome of a batch that is too old and certainly not stored.
+    pub(super) fn not_stored(&self) -> Outcome {
         let unreachable = || "the broker could not be reached".to_owned();
         Err(Error::DeliveryTimeout {
             topic: self.topic.to_string(),
             partition: self.partition,
-            after: timeout,
+            after: self.timeout,
             cause: self
                 .refusal
                 .as_ref()

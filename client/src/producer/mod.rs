@@ -122,11 +122,12 @@ impl Producer {
     /// The first failure of any batch since the last flush.
     pub async fn flush(&self) -> Result<(), Error> {
         let accumulator = &self.inner.accumulator;
+        let mut outcome = Ok(());
         for delivery in accumulator.start_flush() {
-            // A failure is remembered by the accumulator, also one from before.
-            let _ = delivery.await;
+            outcome = outcome.and(delivery.await.map(drop));
         }
-        accumulator.take_failure().map_or(Ok(()), Err)
+        // The accumulator also remembers failures of batches that were resolved before.
+        accumulator.take_failure().map_or(outcome, Err)
     }
 
     /// Flushes and ends the stream; all clones refuse records from now on.
