@@ -938,7 +938,7 @@ pub struct Error {
 pub enum Acks {
     /// Same as ACKS_ALL.
     Unspecified = 0,
-    /// At once, before anything is stored. The answer carries no offsets.
+    /// Once it is in the log's order, whether or not it is stored. The answer carries no offsets.
     None = 1,
     /// When the leader has stored the batch as the topic's durability class demands.
     Leader = 2,
