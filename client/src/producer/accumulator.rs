@@ -19,6 +19,10 @@ const RECORD_OVERHEAD_BYTES: usize = 48;
 /// Most that the encoding adds to a header: two lengths.
 const HEADER_OVERHEAD_BYTES: usize = 10;
 
+/// One part in so many of the topic's limit is left free: what a codec can add to records that do
+/// not compress (0.4 % for lz4, less for the others).
+const EXPANSION_SHARE: usize = 128;
+
 /// Queues of batches by partition, under one lock that is never held across an await, and the
 /// bytes that may be held.
 #[derive(Debug)]
@@ -172,7 +176,10 @@ impl Accumulator {
     ) -> Result<Delivery, PushError> {
         let state = &mut *self.state();
         let topic_limit = state.topic(topic)?.batch_bytes_max;
-        let limit = self.config.batch_bytes_max.min(topic_limit);
+        let limit = self
+            .config
+            .batch_bytes_max
+            .min(topic_limit - topic_limit / EXPANSION_SHARE);
         let size_max = encoded_size_max(record);
         let has_room = |open: &OpenBatch| open.builder.size_bytes() + size_max <= limit;
         let queue = state.route(topic, partition, record.key.as_deref(), has_room)?;
