@@ -4,6 +4,8 @@
 //!   this broker's data directory.
 //! - [`replica`]: one partition on one broker.
 
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
 pub mod ids;
 pub mod limits;
 pub mod metadata;

@@ -85,14 +85,20 @@ impl LocalBackend {
             disk.exists(path)
                 .map_err(MetadataError::io("look for", path))
         };
-        if exists(Path::new(LOG_NEW))? {
-            let path = Path::new(LOG_NEW);
-            disk.remove_file(path)
-                .map_err(MetadataError::io("remove", path))?;
-        }
         let has_log = exists(Path::new(LOG))?;
+        if has_log && !exists(Path::new(MARK))? {
+            return Err(damaged(MARK, "the file is missing"));
+        }
+        for dir in DATA_DIRS {
+            if !has_log && exists(Path::new(dir))? {
+                return Err(damaged(
+                    LOG,
+                    &format!("the file is missing, but {dir} is there"),
+                ));
+            }
+        }
         let (mark, state) = MarkFile::open(disk.as_ref(), Path::new(MARK))?;
-        match state {
+        let backend = match state {
             MarkState::None if !has_log => LocalBackend::create(disk, mark),
             // The log comes after the first mark: the stop came in between.
             MarkState::Some { mark: first, .. } if !has_log && first.generation == 0 => {
@@ -101,21 +107,23 @@ impl LocalBackend {
             MarkState::None => Err(damaged(MARK, "neither slot of the sync mark can be read")),
             MarkState::Some { .. } if !has_log => Err(damaged(LOG, "the file is missing")),
             MarkState::Some { slot_lost, .. } => LocalBackend::read(disk, mark, slot_lost),
+        }?;
+        // A stop before the renaming of a new log.
+        let new = Path::new(LOG_NEW);
+        if backend
+            .disk
+            .exists(new)
+            .map_err(MetadataError::io("look for", new))?
+        {
+            backend
+                .disk
+                .remove_file(new)
+                .map_err(MetadataError::io("remove", new))?;
         }
+        Ok(backend)
     }
 
     fn create(disk: Arc<dyn Disk>, mut mark: MarkFile) -> Result<LocalBackend, MetadataError> {
-        for path in DATA_DIRS.map(Path::new) {
-            if disk
-                .exists(path)
-                .map_err(MetadataError::io("look for", path))?
-            {
-                return Err(damaged(
-                    LOG,
-                    &format!("it is missing, but {} is there", path.display()),
-                ));
-            }
-        }
         mark.write_both(0, 0)?;
         let dir = Path::new(DIR);
         disk.sync_dir(dir).map_err(MetadataError::io("sync", dir))?;

@@ -255,6 +255,8 @@ fn damage_to_one_slot_of_the_mark_changes_nothing() {
             _ => assert!(finds(&damaged, &image).mark_slot_lost),
         }
     }
+    disk.remove_file(Path::new(MARK)).unwrap();
+    refuses(&disk, MARK);
 }
 
 #[test]
@@ -262,9 +264,9 @@ fn metadata_that_vanished_as_a_whole_refuses_to_start() {
     for left in ["topics", "marks"] {
         let disk = SimDisk::new(1);
         disk.create_dir_all(Path::new(left)).unwrap();
-        let error = open(&disk).unwrap_err().to_string();
+        let error = refuses(&disk, LOG);
         let expected = format!(
-            "metadata/log is damaged at byte 0: it is missing, but {left} is there; {REMEDY}"
+            "metadata/log is damaged at byte 0: the file is missing, but {left} is there; {REMEDY}"
         );
         assert_eq!(error, expected);
     }
