@@ -83,11 +83,18 @@ async fn a_full_disk_refuses_loses_nothing_and_recovers() {
     let filled = fill(&client, 1_000).await;
     assert!(20 < filled, "only {filled} batches of 256 KiB until {FULL}");
     assert_eq!(history.faults(&read_all(&client, "kept").await), [""; 0]);
-    let findings = admin.health().await.unwrap().findings;
-    assert!(
-        findings.iter().any(|finding| finding.reason == FULL),
-        "health says nothing of it: {findings:?}"
-    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !admin
+        .health()
+        .await
+        .unwrap()
+        .findings
+        .iter()
+        .any(|finding| finding.reason == FULL)
+    {
+        assert!(Instant::now() < deadline, "health says nothing of it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     // A full broker can be killed and comes back, still full.
     broker.kill();

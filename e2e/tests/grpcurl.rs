@@ -20,7 +20,6 @@ fn grpcurl_works_by_reflection_alone() {
     for service in [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
-        "grpc.reflection.v1alpha.ServerReflection",
         "headwater.v1.ClusterService",
         "headwater.v1.ConsumerService",
         "headwater.v1.ProducerService",
@@ -70,6 +69,41 @@ fn grpcurl_works_by_reflection_alone() {
     assert!(
         message.contains("NotFound") && message.contains("nowhere"),
         "{message}"
+    );
+}
+
+/// Enough of the older reflection service to ask it for names. Servers do not describe it by the
+/// newer one, and grpcurl only falls back to it.
+const V1ALPHA: &str = r#"
+syntax = "proto3";
+package grpc.reflection.v1alpha;
+service ServerReflection {
+  rpc ServerReflectionInfo(stream Question) returns (stream Answer);
+}
+message Question { string list_services = 7; }
+message Answer { Services list_services_response = 6; }
+message Services { repeated Service service = 1; }
+message Service { string name = 1; }
+"#;
+
+#[test]
+fn older_clients_find_the_services_too() {
+    if !everything(" and grpcurl") || !installed() {
+        return;
+    }
+    let broker = Broker::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("v1alpha.proto"), V1ALPHA).unwrap();
+    let answer = Command::new("grpcurl")
+        .args(["-plaintext", "-proto", "v1alpha.proto", "-import-path"])
+        .arg(folder.path())
+        .args(["-d", r#"{"list_services": "*"}"#, &broker.endpoint()])
+        .arg("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        .output()
+        .unwrap();
+    assert!(
+        text(&answer).contains("headwater.v1.ProducerService"),
+        "{answer:?}"
     );
 }
 
