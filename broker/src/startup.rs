@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use headwater_core::ids::{BrokerId, ClusterId, IncarnationId, StorageId, TopicId};
 use headwater_core::metadata::{
-    Applied, Command, ConfirmIncarnation, FEATURE_LEVEL, FormCluster, Identity, LocalBackend,
-    MetadataError, MetadataReport, RegisterBroker,
+    Applied, Command, ConfirmIncarnation, Durability, FEATURE_LEVEL, FormCluster, Identity, Image,
+    LocalBackend, MetadataError, MetadataReport, RegisterBroker, Topic,
 };
 use headwater_log::{
     Disk, DiskGuard, FileCache, GuardLimits, LogEnv, LogError, MarkStore, OsDisk, TopicFate, Trash,
@@ -245,6 +245,8 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
     let broker_id = register(settings, &mut identity, &mut backend, &clock)?;
     add_findings(&findings, &found, backend.report(), &settings.node_name);
 
+    add_loss_finding(&findings, &found, backend.image(), settings);
+
     let marks = Arc::new(MarkStore::open(disk.clone(), settings.storage.shards)?);
     let files = Arc::new(FileCache::new(settings.storage.open_files_max));
     let log = LogEnv {
@@ -422,6 +424,41 @@ fn add_findings(
                 "{cut_bytes} bytes of unacknowledged metadata were cut; mark slot lost: {mark_slot_lost}"
             ),
             remedy: "none; expected after a crash or power loss".to_owned(),
+        });
+    }
+}
+
+/// After the host went down without a clean stop, class `replicated` on a lone broker may have lost
+/// what it had acknowledged and not synced. That is its bargain, but never a silent one.
+fn add_loss_finding(
+    findings: &Findings,
+    found: &headwater_core::metadata::Opened,
+    image: &Image,
+    settings: &Settings,
+) {
+    if found.clean || found.created || !found.other_boot {
+        return;
+    }
+    let defaults = settings.topics.effective();
+    let replicated =
+        |topic: &&Topic| topic.config.effective(&defaults).durability == Durability::Replicated;
+    let names: Vec<&str> = image
+        .topics()
+        .filter(replicated)
+        .map(|topic| topic.name.as_str())
+        .take(16)
+        .collect();
+    if !names.is_empty() {
+        let interval = settings.storage.background_sync_interval;
+        findings.add(Finding {
+            severity: Severity::Warning,
+            reason: "DATA_LOSS_POSSIBLE",
+            subject: names.join(", "),
+            message: format!(
+                "the host went down without a clean stop; records of topics with durability \
+                 `replicated` that were acknowledged within {interval:?} before may be missing"
+            ),
+            remedy: "use durability `fsync` where that must not happen".to_owned(),
         });
     }
 }

@@ -124,27 +124,31 @@ impl Broker {
         let (bytes_max, budget) =
             self.fetch_budget(bytes_max.min(self.settings.limits.fetch_bytes_max));
         let mut draining = self.draining();
-        let mut reads = Some(start_reads(entries).await);
+        let mut reads = start_reads(entries).await;
+        let mut waiter: Option<Arc<Notify>> = None;
         loop {
-            let waiter = Arc::new(Notify::new());
-            let current = reads.take().expect("put back below");
-            current.iter().for_each(|read| read.watch(&waiter));
-            let (current, traffic) = blocking(move || read_all(current, bytes_max, records)).await;
+            let read = blocking(move || read_all(reads, bytes_max, records));
+            let (current, traffic) = read.await;
             let failed = current.iter().any(|read| read.fetched.result.is_err());
             let late = Instant::now() >= deadline || *draining.borrow();
             if traffic.bytes >= bytes_min || failed || late {
                 self.metrics
                     .observe_fetch(traffic.records, traffic.batches, traffic.bytes);
-                return (
-                    current.into_iter().map(|read| read.fetched).collect(),
-                    budget,
-                );
+                let fetched = current.into_iter().map(|read| read.fetched);
+                return (fetched.collect(), budget);
             }
-            reads = Some(current);
-            tokio::select! {
-                _ = timeout_at(deadline, waiter.notified()) => {}
-                _ = draining.changed() => {}
+            match waiter.take() {
+                // What came before the waiter stood in line would wake nobody: look once more.
+                None => {
+                    let waiter = waiter.insert(Arc::new(Notify::new()));
+                    current.iter().for_each(|read| read.watch(waiter));
+                }
+                Some(waiter) => tokio::select! {
+                    _ = timeout_at(deadline, waiter.notified()) => {}
+                    _ = draining.changed() => {}
+                },
             }
+            reads = current;
         }
     }
 }

@@ -143,7 +143,7 @@ impl Subscription {
             return None;
         }
         let mut draining = self.broker.draining();
-        let waiter = Arc::new(Notify::new());
+        let mut waiter: Option<Arc<Notify>> = None;
         let heartbeat = tokio::time::sleep(self.heartbeat);
         tokio::pin!(heartbeat);
         loop {
@@ -154,19 +154,26 @@ impl Subscription {
                 return Some(message(Message::Draining(draining)));
             }
             self.join_new_partitions();
-            self.cursors
-                .iter()
-                .for_each(|cursor| cursor.partition.handle.watch(&waiter));
             if let Some(data) = self.read().await {
                 return Some(data.map_err(|error| status::status(&error)));
             }
             if self.is_done() {
                 return None;
             }
-            tokio::select! {
-                () = waiter.notified() => {}
-                () = &mut heartbeat => return Some(message(Message::Heartbeat(self.places()))),
-                _ = draining.changed() => {}
+            match waiter.take() {
+                // What came before the waiter stood in line would wake nobody: look once more.
+                None => {
+                    let waiter = waiter.insert(Arc::new(Notify::new()));
+                    let handles = self.cursors.iter().map(|cursor| &cursor.partition.handle);
+                    handles.for_each(|handle| handle.watch(waiter));
+                }
+                Some(waiter) => tokio::select! {
+                    () = waiter.notified() => {}
+                    () = &mut heartbeat => {
+                        return Some(message(Message::Heartbeat(self.places())));
+                    }
+                    _ = draining.changed() => {}
+                },
             }
         }
     }
