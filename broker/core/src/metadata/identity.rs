@@ -32,17 +32,6 @@ const REMEDY: &str = "nobody can tell whose data this is, so the broker does not
     the file from a copy of this very data directory, or keep the directory for rescue and start \
     with an empty one";
 
-/// Identity of a broker that has registered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ids {
-    /// The cluster.
-    pub cluster_id: ClusterId,
-    /// The data directory.
-    pub storage_id: StorageId,
-    /// The broker.
-    pub broker_id: BrokerId,
-}
-
 /// What opening the data directory found. All but `created` and `clean` is found again at every
 /// start until a registration was confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -173,11 +162,6 @@ impl Identity {
         &self.opened
     }
 
-    /// Whether the directory belongs to a cluster.
-    pub fn is_formed(&self) -> bool {
-        self.state.cluster.is_some()
-    }
-
     /// The cluster that the directory belongs to.
     pub fn cluster(&self) -> Option<ClusterId> {
         self.state.cluster
@@ -188,19 +172,9 @@ impl Identity {
         self.state.storage
     }
 
-    /// All ids, once the broker has registered for the first time.
-    pub fn ids(&self) -> Option<Ids> {
-        let State {
-            storage: storage_id,
-            cluster,
-            broker,
-            ..
-        } = self.state;
-        Some(Ids {
-            cluster_id: cluster?,
-            storage_id,
-            broker_id: broker?,
-        })
+    /// The broker's id, once it has registered for the first time.
+    pub fn broker(&self) -> Option<BrokerId> {
+        self.state.broker
     }
 
     /// Every incarnation since the last confirmed one, oldest first, that one included: what
@@ -251,11 +225,18 @@ impl Identity {
     /// The metadata has accepted that incarnation as this broker's: forgets those before it, and
     /// what opening found, the recorded boot id and the poison marker included. So everything that
     /// follows from what opening found must be done before.
+    ///
+    /// # Errors
+    /// [`MetadataError::Damaged`] if the directory is another broker's.
     pub fn confirm(
         &mut self,
         incarnation: IncarnationId,
         broker: BrokerId,
     ) -> Result<(), MetadataError> {
+        if let Some(recorded) = self.state.broker.filter(|recorded| *recorded != broker) {
+            let detail = format!("it says broker {recorded}, the metadata broker {broker}");
+            return Err(damaged(0, detail));
+        }
         let mut state = self.state.clone();
         let confirmed = state.incarnations.iter().position(|id| *id == incarnation);
         let confirmed = confirmed.expect("only what was begun is confirmed");

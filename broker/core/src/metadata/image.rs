@@ -204,11 +204,6 @@ impl Image {
         self.topics.values().map(Arc::as_ref)
     }
 
-    /// How many topics there are.
-    pub fn topic_count(&self) -> usize {
-        self.topics.len()
-    }
-
     /// Deleted topics whose replicas are not all known to be gone, by id.
     pub fn tombstones(&self) -> impl Iterator<Item = (TopicId, &Tombstone)> {
         self.tombstones

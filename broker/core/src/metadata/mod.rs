@@ -23,7 +23,7 @@ pub use command::{
     RegisterBroker, UpdateTopic,
 };
 pub use error::MetadataError;
-pub use identity::{Identity, Ids, Opened};
+pub use identity::{Identity, Opened};
 pub use image::{Broker, Cluster, Image, NamedProducer, Partition, Tombstone, Topic};
 pub use local::{LocalBackend, MetadataReport};
 pub use refused::{Refused, RefusedKind};

@@ -58,8 +58,8 @@ fn an_empty_directory_gets_an_identity_that_stays() {
     let identity = new(&disk);
     assert_eq!(found(&identity), (true, false, false, None));
     assert_eq!(
-        (identity.storage(), identity.is_formed(), identity.ids()),
-        (STORAGE, false, None)
+        (identity.storage(), identity.cluster(), identity.broker()),
+        (STORAGE, None, None)
     );
     let identity = open(&disk.crash(Survival::Nothing));
     assert_eq!(found(&identity), (false, false, false, None));
@@ -71,12 +71,8 @@ fn a_registered_broker_knows_all_its_ids() {
     let disk = SimDisk::new(1);
     drop(running(&disk));
     let identity = open(&disk.crash(Survival::Nothing));
-    let expected = Ids {
-        cluster_id: CLUSTER,
-        storage_id: STORAGE,
-        broker_id: BrokerId(1),
-    };
-    assert_eq!(identity.ids(), Some(expected));
+    let ids = (identity.storage(), identity.cluster(), identity.broker());
+    assert_eq!(ids, (STORAGE, Some(CLUSTER), Some(BrokerId(1))));
     assert_eq!(identity.opened().last_wall_ms, Some(1_000));
 }
 
@@ -90,6 +86,21 @@ fn a_directory_is_formed_once() {
         error,
         format!("this is cluster {CLUSTER} already; it cannot be formed again")
     );
+}
+
+#[test]
+fn a_directory_stays_with_its_broker() {
+    let disk = SimDisk::new(1);
+    let mut identity = running(&disk);
+    identity.begin_incarnation(id(2), 0).unwrap();
+    let error = identity
+        .confirm(id(2), BrokerId(2))
+        .unwrap_err()
+        .to_string();
+    let expected =
+        format!("identity is damaged at byte 0: it says broker 1, the metadata broker 2; {REMEDY}");
+    assert_eq!(error, expected);
+    assert_eq!(open(&disk).incarnations(), [id(1), id(2)]);
 }
 
 #[test]
