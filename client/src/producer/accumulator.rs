@@ -5,19 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use headwater_record::{Batch, BatchBuilder, Compression, Record, partition_for_key};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::config::ProducerConfig;
 use super::delivery::{BatchDelivery, Delivery, Outcome};
+use super::queue::{Content, Draft, OpenBatch, Queue, Ticket, TopicState, encoded_size_max};
 use crate::clock::BootTime;
 use crate::error::Error;
-
-/// Most that the encoding adds to key, value and headers of a record, apart from what each header
-/// adds: three lengths, two deltas, a count and attributes.
-const RECORD_OVERHEAD_BYTES: usize = 48;
-
-/// Most that the encoding adds to a header: two lengths.
-const HEADER_OVERHEAD_BYTES: usize = 10;
 
 /// One part in so many of the topic's limit is left free: what a codec can add to records that do
 /// not compress (0.4 % for lz4, less for the others).
@@ -52,57 +46,6 @@ struct State {
     failure: Option<Error>,
     /// Why nothing is taken any more.
     closed: Option<Error>,
-}
-
-#[derive(Debug)]
-struct TopicState {
-    partitions: u32,
-    batch_bytes_max: usize,
-    /// Its metadata was right when last heard of.
-    fresh: bool,
-    /// Queue of each partition that was written to.
-    queues: HashMap<u32, usize>,
-    /// Where records without a key go until the open batch there is closed.
-    sticky: u32,
-}
-
-#[derive(Debug)]
-struct Queue {
-    topic: Arc<str>,
-    partition: u32,
-    closed: VecDeque<Draft>,
-    open: Option<OpenBatch>,
-}
-
-/// A batch that takes more records.
-#[derive(Debug)]
-struct OpenBatch {
-    ticket: Ticket,
-    builder: BatchBuilder,
-    created: BootTime,
-}
-
-/// A batch that was not yet sent.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) ticket: Ticket,
-    pub(super) content: Content,
-    pub(super) created: BootTime,
-}
-
-#[derive(Debug)]
-pub(super) enum Content {
-    Records(BatchBuilder),
-    Batch(Batch),
-}
-
-/// What is owed to the callers whose records are in a batch. It ends in [`Accumulator::resolve`].
-#[derive(Debug)]
-#[must_use = "callers wait for the outcome"]
-pub(super) struct Ticket {
-    id: u64,
-    held_bytes: usize,
-    outcome: oneshot::Sender<Outcome>,
 }
 
 /// A batch for the driver, or when there will be one.
@@ -192,15 +135,8 @@ impl Accumulator {
         } else {
             let mut builder = BatchBuilder::new(self.config.compression);
             builder.push(record).map_err(Error::from)?;
-            let bytes = builder.size_bytes();
-            if bytes > topic_limit && self.config.compression == Compression::None {
-                let (limit, limit_name) = (topic_limit, "the topic's message_bytes_max");
-                return Err(Error::RecordTooLarge {
-                    bytes,
-                    limit,
-                    limit_name,
-                }
-                .into());
+            if self.config.compression == Compression::None {
+                check_size(builder.size_bytes(), topic_limit)?;
             }
             let ticket = state.ticket(held_bytes);
             state.mark_active(queue);
@@ -236,16 +172,8 @@ impl Accumulator {
         batch: Batch,
     ) -> Result<BatchDelivery, PushError> {
         let state = &mut *self.state();
-        let (bytes, limit) = (batch.bytes().len(), state.topic(topic)?.batch_bytes_max);
-        if bytes > limit {
-            let limit_name = "the topic's message_bytes_max";
-            return Err(Error::RecordTooLarge {
-                bytes,
-                limit,
-                limit_name,
-            }
-            .into());
-        }
+        let bytes = batch.bytes().len();
+        check_size(bytes, state.topic(topic)?.batch_bytes_max)?;
         let queue = state.route(topic, Some(partition), None, |_| true)?;
         let ticket = state.ticket(bytes);
         let delivery = state.unresolved[&ticket.id].clone();
@@ -474,37 +402,17 @@ impl State {
     }
 }
 
-impl TopicState {
-    /// The partition for a record without a key: as before while it fits a batch there, else the
-    /// next one. So every batch is large, and all partitions get as many batches.
-    fn stick(&mut self, queues: &[Queue], has_room: impl Fn(&OpenBatch) -> bool) -> u32 {
-        let queue = self.queues.get(&self.sticky);
-        let open = queue.and_then(|queue| queues[*queue].open.as_ref());
-        if !open.is_some_and(has_room) {
-            self.sticky = (self.sticky + 1) % self.partitions;
-        }
-        self.sticky
+/// Whether a topic takes a batch of so many bytes.
+fn check_size(bytes: usize, limit: usize) -> Result<(), Error> {
+    let limit_name = "the topic's message_bytes_max";
+    match bytes > limit {
+        true => Err(Error::RecordTooLarge {
+            bytes,
+            limit,
+            limit_name,
+        }),
+        false => Ok(()),
     }
-}
-
-impl Queue {
-    fn close(&mut self) {
-        self.closed.extend(self.open.take().map(|open| Draft {
-            ticket: open.ticket,
-            content: Content::Records(open.builder),
-            created: open.created,
-        }));
-    }
-}
-
-/// At least what a record takes, in memory and encoded.
-pub(super) fn encoded_size_max(record: &Record) -> usize {
-    let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len());
-    let headers = record.headers.iter();
-    let header_bytes = headers
-        .map(|header| header.name.len() + bytes(&header.value) + HEADER_OVERHEAD_BYTES)
-        .sum::<usize>();
-    bytes(&record.key) + bytes(&record.value) + header_bytes + RECORD_OVERHEAD_BYTES
 }
 
 /// Counts a waiting caller for as long as it lives: a future may be dropped at any await.

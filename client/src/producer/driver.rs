@@ -8,7 +8,8 @@ use std::time::Duration;
 use headwater_proto::v1;
 
 use super::accumulator::{Accumulator, Take};
-use super::lane::{Identity, Lane, Resolved};
+use super::identity::{Identity, init_producer};
+use super::lane::{Lane, Resolved};
 use super::stream::{Event, ProduceStream};
 use super::topics;
 use crate::backoff::Backoff;
@@ -447,38 +448,5 @@ async fn optional<T>(task: &mut Option<Task<T>>) -> Option<T> {
     match task {
         Some(task) => task.await,
         None => pending().await,
-    }
-}
-
-/// Asks for an identity until there is one, or an answer that will not change.
-async fn init_producer(
-    transport: Transport,
-    producer_name: String,
-    mut backoff: Backoff,
-) -> Result<Identity, Error> {
-    loop {
-        let request = v1::InitProducerRequest {
-            producer_name: producer_name.clone(),
-        };
-        let request = transport.unary(request);
-        match transport.producer_service().init_producer(request).await {
-            Ok(answer) => {
-                let producer = answer.into_inner().producer.unwrap_or_default();
-                let epoch = i16::try_from(producer.epoch)
-                    .map_err(|_| Error::protocol("the epoch of a producer is a 16-bit number"))?;
-                return Ok(Identity {
-                    id: producer.id,
-                    epoch,
-                });
-            }
-            Err(status) => {
-                let error = transport.error(status);
-                if !error.is_transient() {
-                    return Err(error);
-                }
-                tracing::debug!(%error, "no producer identity yet");
-            }
-        }
-        tokio::time::sleep(backoff.next_pause()).await;
     }
 }

@@ -19,9 +19,10 @@ use std::time::Duration;
 use headwater_proto::v1;
 use headwater_record::{Batch, ProducerIdentity};
 
-use super::accumulator::{Content, Draft, Ticket};
 use super::config::ProducerConfig;
 use super::delivery::Outcome;
+use super::identity::Identity;
+use super::queue::{Content, Draft, Ticket};
 use crate::backoff::Backoff;
 use crate::clock::BootTime;
 use crate::error::Error;
@@ -29,13 +30,6 @@ use crate::record::BatchAck;
 
 /// An outcome and whom to tell.
 pub(super) type Resolved = (Ticket, Outcome);
-
-/// Who a batch is from, apart from its sequence number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) id: i64,
-    pub(super) epoch: i16,
-}
 
 /// The batches on their way to one partition.
 #[derive(Debug)]
@@ -440,3 +434,7 @@ fn sequence_behind(sequence: i32, batch: &Batch) -> i32 {
     let next = (i64::from(sequence) + i64::from(batch.header().record_count)) % (1 << 31);
     i32::try_from(next).expect("is below 2^31")
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -4,7 +4,9 @@ mod accumulator;
 mod config;
 mod delivery;
 mod driver;
+mod identity;
 mod lane;
+mod queue;
 mod stream;
 mod topics;
 
@@ -87,7 +89,7 @@ impl Producer {
             headers,
             timestamp_ms,
         };
-        let bytes = accumulator::encoded_size_max(&record);
+        let bytes = queue::encoded_size_max(&record);
         let accumulator = &self.inner.accumulator;
         let permit = accumulator.reserve(bytes).await?;
         self.hand_over(&topic, permit, || {
