@@ -39,7 +39,11 @@ impl Contexts {
     /// Where the file is: `HEADWATER_CONFIG`, else `headwater/config.yaml` in the user's
     /// configuration directory.
     pub(crate) fn path() -> Outcome<PathBuf> {
-        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let var = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let path = var(CONFIG_ENV)
             .or_else(|| var("XDG_CONFIG_HOME").map(|dir| dir.join("headwater/config.yaml")))
             .or_else(|| var("HOME").map(|dir| dir.join(".config/headwater/config.yaml")));
@@ -81,17 +85,20 @@ impl Contexts {
 
     /// The context of that name.
     pub(crate) fn get(&self, name: &str) -> Outcome<&Context> {
-        self.contexts.iter().find(|context| context.name == name).ok_or_else(|| {
-            let names: Vec<_> = self.contexts.iter().map(|c| c.name.as_str()).collect();
-            let known = match names.is_empty() {
-                true => "there are no contexts yet".to_owned(),
-                false => format!("the contexts are {}", names.join(", ")),
-            };
-            Failure::new(format!("there is no context {name}"))
-                .exit(Exit::NotFound)
-                .why(known)
-                .fix(format!("headwater context add {name} --endpoint HOST:PORT"))
-        })
+        self.contexts
+            .iter()
+            .find(|context| context.name == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = self.contexts.iter().map(|c| c.name.as_str()).collect();
+                let known = match names.is_empty() {
+                    true => "there are no contexts yet".to_owned(),
+                    false => format!("the contexts are {}", names.join(", ")),
+                };
+                Failure::new(format!("there is no context {name}"))
+                    .exit(Exit::NotFound)
+                    .why(known)
+                    .fix(format!("headwater context add {name} --endpoint HOST:PORT"))
+            })
     }
 }
 
@@ -139,24 +146,44 @@ impl Target {
     pub(crate) fn resolve(flags: &Choice, env: &Choice, contexts: &Contexts) -> Outcome<Target> {
         let mut namespace = flags.namespace.clone().or_else(|| env.namespace.clone());
         let layers = [
-            (flags.endpoint.as_ref(), flags.context.as_ref(), "--endpoint"),
-            (env.endpoint.as_ref(), env.context.as_ref(), headwater_client::ENDPOINT_ENV),
+            (
+                flags.endpoint.as_ref(),
+                flags.context.as_ref(),
+                "--endpoint",
+            ),
+            (
+                env.endpoint.as_ref(),
+                env.context.as_ref(),
+                headwater_client::ENDPOINT_ENV,
+            ),
             (None, contexts.current.as_ref(), ""),
         ];
         for (endpoint, context, origin) in layers {
             if let Some(endpoint) = endpoint {
                 let (endpoint, origin) = (endpoint.clone(), origin.to_owned());
-                return Ok(Target { endpoint, origin, namespace });
+                return Ok(Target {
+                    endpoint,
+                    origin,
+                    namespace,
+                });
             }
             if let Some(name) = context {
                 let context = contexts.get(name)?;
                 namespace = namespace.or_else(|| context.namespace.clone());
                 let (endpoint, origin) = (context.endpoint.clone(), format!("context {name}"));
-                return Ok(Target { endpoint, origin, namespace });
+                return Ok(Target {
+                    endpoint,
+                    origin,
+                    namespace,
+                });
             }
         }
         let endpoint = ENDPOINT_DEFAULT.to_owned();
-        Ok(Target { endpoint, origin: "the default".to_owned(), namespace })
+        Ok(Target {
+            endpoint,
+            origin: "the default".to_owned(),
+            namespace,
+        })
     }
 
     /// The topic's name as the broker is asked for it.
@@ -197,7 +224,10 @@ mod tests {
         let none = Choice::default();
         let env = choice(None, Some("env:1"), None);
         let check = |flags: &Choice, env: &Choice, endpoint: &str| {
-            assert_eq!(Target::resolve(flags, env, &contexts()).unwrap().endpoint, endpoint);
+            assert_eq!(
+                Target::resolve(flags, env, &contexts()).unwrap().endpoint,
+                endpoint
+            );
         };
         check(&none, &none, "home:7650");
         check(&none, &env, "env:1");
@@ -220,9 +250,12 @@ mod tests {
 
     #[test]
     fn an_unknown_context_is_not_found_and_names_the_known_ones() {
-        let failure =
-            Target::resolve(&choice(Some("moon"), None, None), &Choice::default(), &contexts())
-                .unwrap_err();
+        let failure = Target::resolve(
+            &choice(Some("moon"), None, None),
+            &Choice::default(),
+            &contexts(),
+        )
+        .unwrap_err();
         assert_eq!(failure.exit, Exit::NotFound);
         assert_eq!(failure.why.as_deref(), Some("the contexts are home, work"));
     }

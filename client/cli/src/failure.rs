@@ -40,7 +40,12 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure with exit code 1.
     pub(crate) fn new(what: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Error, what: what.into(), why: None, fix: None }
+        Failure {
+            exit: Exit::Error,
+            what: what.into(),
+            why: None,
+            fix: None,
+        }
     }
 
     /// A command line that cannot be understood.
@@ -64,6 +69,13 @@ impl Failure {
     pub(crate) fn fix(mut self, fix: impl Into<String>) -> Failure {
         self.fix = Some(fix.into());
         self
+    }
+
+    /// Whether a topic was to be created that is there already.
+    pub(crate) fn topic_exists(error: &Error) -> bool {
+        error
+            .broker()
+            .is_some_and(|broker| broker.code == Code::AlreadyExists)
     }
 
     /// The reader of our output has gone (`| head`), which is no failure.
@@ -137,7 +149,7 @@ fn remedy(error: &Error, reason: &str) -> Option<String> {
                  creates it"
             )
         }
-        "TOPIC_ALREADY_EXISTS" => "`headwater topic list` shows it; choose another name, or \
+        "TOPIC_EXISTS" => "`headwater topic list` shows it; choose another name, or \
                                    change it with `headwater topic edit`"
             .to_owned(),
         "PARTITION_NOT_FOUND" => {
@@ -165,15 +177,24 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_why_and_the_remedy() {
-        let failure = Failure::new("cannot open f").why("no such file").fix("touch f");
+        let failure = Failure::new("cannot open f")
+            .why("no such file")
+            .fix("touch f");
         let text = "error: cannot open f\n  why: no such file\n  fix: touch f";
         assert_eq!(failure.to_string(), text);
     }
 
     #[test]
     fn every_kind_of_client_error_has_its_exit_code() {
-        let timeout = Error::Timeout { endpoint: "h:1".into(), after: Duration::from_secs(1) };
-        let partition = Error::NoSuchPartition { topic: "t".into(), partition: 9, partitions: 6 };
+        let timeout = Error::Timeout {
+            endpoint: "h:1".into(),
+            after: Duration::from_secs(1),
+        };
+        let partition = Error::NoSuchPartition {
+            topic: "t".into(),
+            partition: 9,
+            partitions: 6,
+        };
         assert_eq!(Failure::from_client("x", &timeout).exit, Exit::Timeout);
         assert_eq!(Failure::from_client("x", &partition).exit, Exit::NotFound);
         assert_eq!(Failure::from_client("x", &Error::Closed).exit, Exit::Error);
@@ -181,7 +202,10 @@ mod tests {
 
     #[test]
     fn a_refused_connection_names_the_way_out() {
-        let error = Error::Connect { endpoint: "h:1".into(), cause: "refused".into() };
+        let error = Error::Connect {
+            endpoint: "h:1".into(),
+            cause: "refused".into(),
+        };
         let text = Failure::from_client("list topics", &error).to_string();
         assert!(text.starts_with("error: cannot list topics\n  why: cannot connect to h:1"));
         assert!(text.contains("headwater quickstart"), "{text}");

@@ -31,7 +31,9 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            session.talk.failure(&Failure::new("cannot start").why(error.to_string()));
+            session
+                .talk
+                .failure(&Failure::new("cannot start").why(error.to_string()));
             return ExitCode::FAILURE;
         }
     };
@@ -79,5 +81,8 @@ fn start_log(verbose: u8) {
     let default = if verbose > 1 { "debug" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADWATER_LOG")
         .unwrap_or_else(|_| default.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

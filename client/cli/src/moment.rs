@@ -28,15 +28,18 @@ pub(crate) fn parse_moment(text: &str, now: Timestamp, zone: &TimeZone) -> Resul
         .or_else(|_| text.parse::<civil::Date>().map(civil::DateTime::from))
         .or_else(|_| {
             let today = now.to_zoned(zone.clone()).date();
-            text.parse::<civil::Time>().map(|time| today.to_datetime(time))
+            text.parse::<civil::Time>()
+                .map(|time| today.to_datetime(time))
         });
     let zoned = civil.and_then(|civil| civil.to_zoned(zone.clone()));
-    zoned.map(|zoned| zoned.timestamp().as_millisecond()).map_err(|_| {
-        format!(
-            "{text:?} is no time; write 2013-01-01T12:00-05:00, 2013-01-01T12:00 (local time), \
+    zoned
+        .map(|zoned| zoned.timestamp().as_millisecond())
+        .map_err(|_| {
+            format!(
+                "{text:?} is no time; write 2013-01-01T12:00-05:00, 2013-01-01T12:00 (local time), \
              2013-01-01, 12:00 (today), -1h (ago), now, or milliseconds since 1970"
-        )
-    })
+            )
+        })
 }
 
 /// RFC 3339; also without seconds.
@@ -66,9 +69,10 @@ pub(crate) fn show_utc(timestamp_ms: i64) -> String {
 /// `2013-01-01 12:00:00.000`, in `zone`.
 pub(crate) fn show_in(timestamp_ms: i64, zone: &TimeZone) -> String {
     match Timestamp::from_millisecond(timestamp_ms) {
-        Ok(timestamp) => {
-            timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
-        }
+        Ok(timestamp) => timestamp
+            .to_zoned(zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S%.3f")
+            .to_string(),
         Err(_) => timestamp_ms.to_string(),
     }
 }
@@ -111,23 +115,40 @@ mod tests {
 
     #[test]
     fn a_date_is_its_local_midnight() {
-        assert_eq!(parse("2013-01-01"), Ok(NOON_IN_NEW_YORK_MS - 12 * 3_600_000));
+        assert_eq!(
+            parse("2013-01-01"),
+            Ok(NOON_IN_NEW_YORK_MS - 12 * 3_600_000)
+        );
         assert_eq!(parse("now"), Ok(NOON_IN_NEW_YORK_MS + 90 * 60_000));
     }
 
     #[test]
     fn what_is_no_time_is_refused_with_examples() {
-        for text in ["", "noon", "2013-13-01", "2013-01-01T25:00", "-", "-5", "2013-01-01T12:00-99:00"]
-        {
+        for text in [
+            "",
+            "noon",
+            "2013-13-01",
+            "2013-01-01T25:00",
+            "-",
+            "-5",
+            "2013-01-01T12:00-99:00",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
-        assert!(parse("noon").unwrap_err().contains("2013-01-01T12:00-05:00"));
+        assert!(
+            parse("noon")
+                .unwrap_err()
+                .contains("2013-01-01T12:00-05:00")
+        );
     }
 
     #[test]
     fn times_are_shown_with_milliseconds() {
         assert_eq!(show_utc(NOON_IN_NEW_YORK_MS), "2013-01-01T17:00:00.000Z");
-        assert_eq!(show_in(NOON_IN_NEW_YORK_MS + 7, &new_york()), "2013-01-01 12:00:00.007");
+        assert_eq!(
+            show_in(NOON_IN_NEW_YORK_MS + 7, &new_york()),
+            "2013-01-01 12:00:00.007"
+        );
         assert_eq!(show_utc(i64::MAX), i64::MAX.to_string());
     }
 }

@@ -70,7 +70,9 @@ pub(crate) fn columns(
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     table.add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -80,7 +82,10 @@ pub(crate) fn columns(
         }
     }
     let text = table.to_string();
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `name  value` lines, values aligned.
@@ -96,9 +101,15 @@ mod tests {
 
     #[test]
     fn columns_align_and_leave_no_trailing_blanks() {
-        let rows = [vec!["flights".to_owned(), "6".to_owned()], vec!["a".into(), "12".into()]];
+        let rows = [
+            vec!["flights".to_owned(), "6".to_owned()],
+            vec!["a".into(), "12".into()],
+        ];
         let text = columns(&["name", "partitions"], &[1], rows);
-        assert_eq!(text, "NAME      PARTITIONS\nflights            6\na                 12");
+        assert_eq!(
+            text,
+            "NAME      PARTITIONS\nflights            6\na                 12"
+        );
     }
 
     #[test]

@@ -124,7 +124,16 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for text in ["", "middle", "-", "--5", "@", "@noon", "4.2", "99999999999999999999"] {
+        for text in [
+            "",
+            "middle",
+            "-",
+            "--5",
+            "@",
+            "@noon",
+            "4.2",
+            "99999999999999999999",
+        ] {
             assert!(text.parse::<From>().is_err(), "{text}");
         }
         for text in ["begin", "-5", "", "soon"] {

@@ -86,7 +86,10 @@ impl Session {
             failure
         })?;
         if self.verbose > 0 {
-            self.talk.note(format!("connected to {} ({})", target.endpoint, target.origin));
+            self.talk.note(format!(
+                "connected to {} ({})",
+                target.endpoint, target.origin
+            ));
         }
         Ok((client, target))
     }

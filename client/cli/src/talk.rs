@@ -72,7 +72,11 @@ impl Paint {
     }
 
     fn wrap(self, code: &str, text: impl Display) -> String {
-        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_string()
+        }
     }
 }
 
@@ -92,8 +96,12 @@ impl Talk {
     pub(crate) fn new(color: ColorChoice, quiet: bool) -> Talk {
         let terminal = std::io::stderr().is_terminal();
         Talk {
-            err: Paint { on: color.on(terminal) },
-            out: Paint { on: color.on(std::io::stdout().is_terminal()) },
+            err: Paint {
+                on: color.on(terminal),
+            },
+            out: Paint {
+                on: color.on(std::io::stdout().is_terminal()),
+            },
             quiet,
             terminal,
         }
@@ -144,9 +152,11 @@ impl Talk {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() || !self.terminal {
-            return Err(Failure::usage("this cannot be undone and there is no terminal to ask on")
-                .why(question)
-                .fix("add --yes to the same command"));
+            return Err(
+                Failure::usage("this cannot be undone and there is no terminal to ask on")
+                    .why(question)
+                    .fix("add --yes to the same command"),
+            );
         }
         let mut stderr = std::io::stderr();
         // A terminal that cannot be written to cannot be asked; reading then decides.

@@ -16,7 +16,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
         "t" | "tib" => 1 << 40,
-        _ => return Err(format!("{unit:?} is no unit of size; write 64KiB, 10MB or 1GiB")),
+        _ => {
+            return Err(format!(
+                "{unit:?} is no unit of size; write 64KiB, 10MB or 1GiB"
+            ));
+        }
     };
     scaled(number, factor as f64)
         .ok_or_else(|| format!("{text:?} is no size; write 64KiB, 10MB or 1GiB"))
@@ -32,7 +36,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     while !rest.is_empty() {
         let (number, tail) = split_number(rest);
-        let unit_len = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let unit_len = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_len);
         let factor = match unit {
             "ms" => 1.0,
@@ -66,7 +72,9 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
 
 fn split_number(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim_start())
 }
@@ -116,7 +124,11 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     }
     if micros < 1_000_000 {
         let millis = micros as f64 / 1e3;
-        return if millis < 10.0 { format!("{millis:.1}ms") } else { format!("{millis:.0}ms") };
+        return if millis < 10.0 {
+            format!("{millis:.1}ms")
+        } else {
+            format!("{millis:.0}ms")
+        };
     }
     if micros < 60_000_000 {
         let seconds = micros as f64 / 1e6;
@@ -151,7 +163,15 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
-        for text in ["", "KiB", "1 potato", "-1", "1e9", "99999999999TiB", "1.2.3k"] {
+        for text in [
+            "",
+            "KiB",
+            "1 potato",
+            "-1",
+            "1e9",
+            "99999999999TiB",
+            "1.2.3k",
+        ] {
             assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
@@ -168,16 +188,33 @@ mod tests {
             ("2w", 1_209_600_000),
         ];
         for (text, millis) in cases {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
         }
-        for text in ["", "30", "s", "5 minutes", "-5s", "1h 30m!", "99999999999999999w"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "5 minutes",
+            "-5s",
+            "1h 30m!",
+            "99999999999999999w",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn counts_are_read_with_thousands() {
-        for (text, count) in [("500", 500), ("10k", 10_000), ("2M", 2_000_000), ("1_000", 1000)] {
+        for (text, count) in [
+            ("500", 500),
+            ("10k", 10_000),
+            ("2M", 2_000_000),
+            ("1_000", 1000),
+        ] {
             assert_eq!(parse_count(text), Ok(count), "{text}");
         }
         assert!(parse_count("ten").is_err());

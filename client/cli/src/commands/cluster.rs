@@ -86,12 +86,27 @@ impl Answer for ClusterView {
     fn table(&self) -> String {
         facts(&[
             ("cluster", self.cluster_id.clone()),
-            ("endpoint", format!("{} (broker {})", self.endpoint, self.broker_id)),
-            ("version", format!("{} (feature level {})", self.version, self.feature_level)),
+            (
+                "endpoint",
+                format!("{} (broker {})", self.endpoint, self.broker_id),
+            ),
+            (
+                "version",
+                format!("{} (feature level {})", self.version, self.feature_level),
+            ),
             ("brokers", self.brokers.to_string()),
-            ("topics", format!("{} with {} partitions", self.topics, self.partitions)),
-            ("namespace", format!("{} (of bare names)", self.default_namespace)),
-            ("largest batch", show_bytes(u64::try_from(self.batch_bytes_max).unwrap_or(0))),
+            (
+                "topics",
+                format!("{} with {} partitions", self.topics, self.partitions),
+            ),
+            (
+                "namespace",
+                format!("{} (of bare names)", self.default_namespace),
+            ),
+            (
+                "largest batch",
+                show_bytes(u64::try_from(self.batch_bytes_max).unwrap_or(0)),
+            ),
             ("metadata", format!("revision {}", self.metadata_revision)),
         ])
     }
@@ -138,7 +153,10 @@ impl From<Broker> for BrokerView {
 impl Answer for BrokerList {
     fn table(&self) -> String {
         let disk = |bytes: Option<i64>| {
-            bytes.and_then(|bytes| u64::try_from(bytes).ok()).map(show_bytes).unwrap_or_default()
+            bytes
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .map(show_bytes)
+                .unwrap_or_default()
         };
         let row = |broker: &BrokerView| {
             vec![
@@ -150,12 +168,22 @@ impl Answer for BrokerList {
                 disk(broker.disk_total_bytes),
             ]
         };
-        let header = ["broker", "address", "version", "leaders", "disk free", "disk"];
+        let header = [
+            "broker",
+            "address",
+            "version",
+            "leaders",
+            "disk free",
+            "disk",
+        ];
         columns(&header, &[0, 3, 4, 5], self.brokers.iter().map(row))
     }
 
     fn names(&self) -> Vec<String> {
-        self.brokers.iter().map(|broker| broker.broker_id.to_string()).collect()
+        self.brokers
+            .iter()
+            .map(|broker| broker.broker_id.to_string())
+            .collect()
     }
 }
 
@@ -189,7 +217,10 @@ impl From<GetHealthResponse> for HealthView {
             remedy: finding.remedy,
         };
         let findings = health.findings.into_iter().map(finding).collect();
-        HealthView { healthy: health.healthy, findings }
+        HealthView {
+            healthy: health.healthy,
+            findings,
+        }
     }
 }
 
@@ -201,8 +232,16 @@ impl Answer for HealthView {
             (false, _) => "✗ not healthy".to_owned(),
         };
         for finding in &self.findings {
-            let FindingView { severity, reason, subject, message, remedy } = finding;
-            text.push_str(&format!("\n\n{severity}: {subject} ({reason})\n  why: {message}"));
+            let FindingView {
+                severity,
+                reason,
+                subject,
+                message,
+                remedy,
+            } = finding;
+            text.push_str(&format!(
+                "\n\n{severity}: {subject} ({reason})\n  why: {message}"
+            ));
             if !remedy.is_empty() {
                 text.push_str(&format!("\n  fix: {remedy}"));
             }
@@ -211,7 +250,10 @@ impl Answer for HealthView {
     }
 
     fn names(&self) -> Vec<String> {
-        self.findings.iter().map(|finding| finding.reason.clone()).collect()
+        self.findings
+            .iter()
+            .map(|finding| finding.reason.clone())
+            .collect()
     }
 }
 
@@ -228,7 +270,10 @@ mod tests {
             message: "the disk is full".into(),
             remedy: "free some space".into(),
         };
-        let health = HealthView { healthy: false, findings: vec![finding] };
+        let health = HealthView {
+            healthy: false,
+            findings: vec![finding],
+        };
         assert_eq!(
             health.table(),
             "✗ not healthy\n\ncritical: broker 1 (STORAGE_FULL)\n  why: the disk is full\n  \

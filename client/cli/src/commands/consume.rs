@@ -41,7 +41,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Where to start: begin, end, -N (the newest N), @TIME, or an offset
-    #[arg(long, value_name = "PLACE", default_value = "begin", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        default_value = "begin",
+        allow_hyphen_values = true
+    )]
     from: From,
     /// Where to end: end, @TIME, or an offset; what stands there is not read
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
@@ -64,7 +69,12 @@ pub(crate) struct TailArgs {
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
     /// Where to start: -N (the newest N), begin, end, @TIME, or an offset
-    #[arg(long, value_name = "PLACE", default_value = "-10", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        default_value = "-10",
+        allow_hyphen_values = true
+    )]
     from: From,
     /// Only these partitions; may be repeated
     #[arg(short, long = "partition", value_name = "N")]
@@ -109,7 +119,11 @@ pub(crate) async fn tail(args: TailArgs, session: &Session) -> Outcome {
 async fn consume(args: Args, session: &Session) -> Outcome<(Outcome, Shown)> {
     let (client, target) = session.connect("read records").await?;
     let plan = ReadPlan {
-        topics: args.topics.iter().map(|topic| target.topic(topic)).collect(),
+        topics: args
+            .topics
+            .iter()
+            .map(|topic| target.topic(topic))
+            .collect(),
         partitions: args.partitions,
         from: args.from,
         until: args.until,
@@ -149,7 +163,10 @@ struct Shown {
 impl Shown {
     fn summary(&self) -> String {
         let (records, bytes) = (show_count(self.records), show_bytes(self.bytes));
-        format!("{records} records, {bytes}, {}", show_duration(self.started.elapsed()))
+        format!(
+            "{records} records, {bytes}, {}",
+            show_duration(self.started.elapsed())
+        )
     }
 }
 
@@ -161,7 +178,11 @@ impl Sink for Shown {
         if self.buffer.len() >= OUTPUT_BYTES {
             self.pause()?;
         }
-        Ok(if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if self.left == 0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 
     fn pause(&mut self) -> Outcome {

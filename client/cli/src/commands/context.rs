@@ -51,7 +51,11 @@ pub(crate) fn run(command: Command, session: &Session) -> Outcome {
                 endpoint: endpoint.to_owned(),
                 namespace: session.namespace_flag().map(str::to_owned),
             };
-            match contexts.contexts.iter_mut().find(|known| known.name == name) {
+            match contexts
+                .contexts
+                .iter_mut()
+                .find(|known| known.name == name)
+            {
                 Some(known) => *known = context,
                 None => contexts.contexts.push(context),
             }
@@ -60,13 +64,17 @@ pub(crate) fn run(command: Command, session: &Session) -> Outcome {
             }
             contexts.save(&path)?;
             let used = if no_use { "" } else { ", now in use" };
-            session.talk.note(format!("context {name} is {endpoint}{used}"));
+            session
+                .talk
+                .note(format!("context {name} is {endpoint}{used}"));
         }
         Command::Use { name } => {
             let endpoint = contexts.get(&name)?.endpoint.clone();
             contexts.current = Some(name.clone());
             contexts.save(&path)?;
-            session.talk.note(format!("context {name} ({endpoint}) is in use"));
+            session
+                .talk
+                .note(format!("context {name} ({endpoint}) is in use"));
         }
         Command::Remove { name } => {
             contexts.get(&name)?;
@@ -94,11 +102,18 @@ impl Answer for Contexts {
                 context.namespace.clone().unwrap_or_default(),
             ]
         };
-        columns(&["", "name", "endpoint", "namespace"], &[], self.contexts.iter().map(row))
+        columns(
+            &["", "name", "endpoint", "namespace"],
+            &[],
+            self.contexts.iter().map(row),
+        )
     }
 
     fn names(&self) -> Vec<String> {
-        self.contexts.iter().map(|context| context.name.clone()).collect()
+        self.contexts
+            .iter()
+            .map(|context| context.name.clone())
+            .collect()
     }
 }
 
@@ -112,8 +127,16 @@ struct Shown {
 
 impl From<Target> for Shown {
     fn from(target: Target) -> Shown {
-        let Target { endpoint, origin, namespace } = target;
-        Shown { endpoint, origin, namespace }
+        let Target {
+            endpoint,
+            origin,
+            namespace,
+        } = target;
+        Shown {
+            endpoint,
+            origin,
+            namespace,
+        }
     }
 }
 
@@ -123,7 +146,10 @@ impl Answer for Shown {
         facts(&[
             ("endpoint", self.endpoint.clone()),
             ("from", self.origin.clone()),
-            ("namespace", namespace.unwrap_or_else(|| "the cluster's default".to_owned())),
+            (
+                "namespace",
+                namespace.unwrap_or_else(|| "the cluster's default".to_owned()),
+            ),
         ])
     }
 

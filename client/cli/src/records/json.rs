@@ -36,7 +36,11 @@ pub(crate) fn push_headers(out: &mut Vec<u8>, headers: &[Header]) {
     }
     out.extend_from_slice(b",\"headers\":[");
     for (i, header) in headers.iter().enumerate() {
-        out.extend_from_slice(if i == 0 { b"{\"name\":" } else { b",{\"name\":" });
+        out.extend_from_slice(if i == 0 {
+            b"{\"name\":"
+        } else {
+            b",{\"name\":"
+        });
         push_string(out, &header.name);
         out.push(b',');
         push_text(out, "value", header.value.as_deref());
@@ -52,7 +56,9 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
 
 /// The bytes of a base64 text.
 pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|error| format!("bad base64: {error}"))
+    STANDARD
+        .decode(text)
+        .map_err(|error| format!("bad base64: {error}"))
 }
 
 fn push_base64(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
@@ -73,7 +79,10 @@ fn push_name(out: &mut Vec<u8>, name: &str, suffix: &str) {
 }
 
 fn is_json_on_one_line(bytes: &[u8]) -> bool {
-    let framed = matches!((bytes.first(), bytes.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')));
+    let framed = matches!(
+        (bytes.first(), bytes.last()),
+        (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']'))
+    );
     framed
         && !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
         && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()

@@ -30,14 +30,22 @@ pub(crate) struct Source {
 impl Source {
     /// Standard input.
     pub(crate) fn stdin() -> Source {
-        Source { reader: Box::new(std::io::stdin()), name: "stdin".to_owned(), size_bytes: None }
+        Source {
+            reader: Box::new(std::io::stdin()),
+            name: "stdin".to_owned(),
+            size_bytes: None,
+        }
     }
 
     /// Text in memory.
     #[cfg(feature = "embedded")]
     pub(crate) fn text(name: &str, text: &'static str) -> Source {
         let size_bytes = Some(text.len() as u64);
-        Source { reader: Box::new(text.as_bytes()), name: name.to_owned(), size_bytes }
+        Source {
+            reader: Box::new(text.as_bytes()),
+            name: name.to_owned(),
+            size_bytes,
+        }
     }
 
     /// A file, `-` being stdin.
@@ -62,7 +70,11 @@ impl Source {
             return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
         }
         let size_bytes = metadata.is_file().then_some(metadata.len());
-        Ok(Source { reader: Box::new(file), name, size_bytes })
+        Ok(Source {
+            reader: Box::new(file),
+            name,
+            size_bytes,
+        })
     }
 
     /// Starts to read; records arrive in order, the first failure ends it.
@@ -124,7 +136,11 @@ impl Lines {
             }
             line.clear();
             self.number += 1;
-            let read = self.reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            let read = self
+                .reader
+                .by_ref()
+                .take(LINE_BYTES_MAX)
+                .read_until(b'\n', &mut line);
             let read = read.map_err(|error| self.fault(error))? as u64;
             if read == 0 {
                 break;
@@ -151,11 +167,15 @@ impl Lines {
                 "a line looks like {\"timestamp_ms\":1357035300000,\"key\":\"k\",\"value\":{…}}; \
                  send lines as they are with --format text",
             ),
-            LineFormat::Text { key_separator: Some(separator) } => failure.fix(format!(
+            LineFormat::Text {
+                key_separator: Some(separator),
+            } => failure.fix(format!(
                 "a line looks like key{separator}value; send lines without keys by leaving \
                  --key-separator out"
             )),
-            LineFormat::Text { key_separator: None } => failure,
+            LineFormat::Text {
+                key_separator: None,
+            } => failure,
         }
     }
 }
@@ -165,8 +185,11 @@ mod tests {
     use super::*;
 
     fn read(text: &'static str, max: Option<u64>) -> Vec<Outcome<usize>> {
-        let source =
-            Source { reader: Box::new(text.as_bytes()), name: "in".into(), size_bytes: None };
+        let source = Source {
+            reader: Box::new(text.as_bytes()),
+            name: "in".into(),
+            size_bytes: None,
+        };
         let mut receiver = source.start(LineFormat::Ndjson, max);
         std::iter::from_fn(|| receiver.blocking_recv())
             .map(|handover| handover.map(|handover| handover.records.len()))
@@ -175,25 +198,35 @@ mod tests {
 
     #[test]
     fn a_last_line_without_line_feed_counts() {
-        assert!(matches!(read("{\"value\":1}\n\n{\"value\":2}", None)[..], [Ok(1), Ok(1)]));
+        assert!(matches!(
+            read("{\"value\":1}\n\n{\"value\":2}", None)[..],
+            [Ok(1), Ok(1)]
+        ));
         assert!(read("", None).is_empty());
     }
 
     #[test]
     fn no_more_than_asked_for_is_read() {
-        assert!(matches!(read("{\"value\":1}\n{\"value\":2}\nbroken\n", Some(2))[..], [Ok(2)]));
+        assert!(matches!(
+            read("{\"value\":1}\n{\"value\":2}\nbroken\n", Some(2))[..],
+            [Ok(2)]
+        ));
     }
 
     #[test]
     fn a_bad_line_is_named_by_number_and_ends_the_reading() {
         let got = read("{\"value\":1}\nbroken\n{\"value\":2}\n", None);
-        let [Err(failure)] = &got[..] else { panic!("{got:?}") };
+        let [Err(failure)] = &got[..] else {
+            panic!("{got:?}")
+        };
         assert_eq!(failure.what, "cannot read line 2 of in");
     }
 
     #[test]
     fn a_missing_file_is_not_found() {
-        let Err(failure) = Source::open(Path::new("/no/such/file")) else { panic!("it opened") };
+        let Err(failure) = Source::open(Path::new("/no/such/file")) else {
+            panic!("it opened")
+        };
         assert_eq!(failure.exit, Exit::NotFound);
         assert!(Source::open(Path::new("/")).is_err());
     }

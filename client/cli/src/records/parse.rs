@@ -50,9 +50,14 @@ impl LineFormat {
 fn parse_text(line: &[u8], key_separator: Option<&str>) -> Result<ParsedRecord, String> {
     let Some(separator) = key_separator else {
         let value = Some(Bytes::copy_from_slice(line));
-        return Ok(ParsedRecord { value, ..ParsedRecord::default() });
+        return Ok(ParsedRecord {
+            value,
+            ..ParsedRecord::default()
+        });
     };
-    let at = line.windows(separator.len()).position(|window| window == separator.as_bytes());
+    let at = line
+        .windows(separator.len())
+        .position(|window| window == separator.as_bytes());
     let Some(at) = at else {
         return Err(format!("there is no key separator {separator:?} in it"));
     };
@@ -112,12 +117,19 @@ fn parse_json(line: &[u8]) -> Result<ParsedRecord, String> {
     }
     let header = |header: JsonHeader<'_>| {
         let value = bytes_of("value", header.value, header.value_base64)?;
-        Ok(Header { name: header.name, value })
+        Ok(Header {
+            name: header.name,
+            value,
+        })
     };
     Ok(ParsedRecord {
         key: bytes_of("key", line.key, line.key_base64)?,
         value: bytes_of("value", line.value, line.value_base64)?,
-        headers: line.headers.into_iter().map(header).collect::<Result<_, String>>()?,
+        headers: line
+            .headers
+            .into_iter()
+            .map(header)
+            .collect::<Result<_, String>>()?,
         timestamp_ms: line.timestamp_ms,
     })
 }
@@ -146,7 +158,9 @@ fn bytes_of(
 
 /// serde_json counts lines within what it was given, which is always one.
 fn without_line(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
+    error
+        .to_string()
+        .replace(" at line 1 column ", " at column ")
 }
 
 #[cfg(test)]
@@ -154,12 +168,18 @@ mod tests {
     use super::*;
 
     fn json(line: &str) -> Result<ParsedRecord, String> {
-        LineFormat::Ndjson.parse(line.as_bytes()).map(|record| record.expect("not blank"))
+        LineFormat::Ndjson
+            .parse(line.as_bytes())
+            .map(|record| record.expect("not blank"))
     }
 
     fn text(line: &str, separator: Option<&str>) -> Result<ParsedRecord, String> {
-        let format = LineFormat::Text { key_separator: separator.map(str::to_owned) };
-        format.parse(line.as_bytes()).map(|record| record.expect("text is never blank"))
+        let format = LineFormat::Text {
+            key_separator: separator.map(str::to_owned),
+        };
+        format
+            .parse(line.as_bytes())
+            .map(|record| record.expect("text is never blank"))
     }
 
     #[test]
@@ -167,7 +187,10 @@ mod tests {
         let record = json(r#"{"timestamp_ms":7,"key":"k","value":{"b": 1.0,  "a":[ ]}}"#).unwrap();
         assert_eq!(record.timestamp_ms, Some(7));
         assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
-        assert_eq!(record.value.as_deref(), Some(&br#"{"b": 1.0,  "a":[ ]}"#[..]));
+        assert_eq!(
+            record.value.as_deref(),
+            Some(&br#"{"b": 1.0,  "a":[ ]}"#[..])
+        );
     }
 
     #[test]
@@ -176,7 +199,10 @@ mod tests {
         assert_eq!((record.key, record.timestamp_ms), (None, None));
         assert_eq!(record.value.as_deref(), Some("aé\"\n".as_bytes()));
         assert_eq!(json(r#"{"value":null}"#).unwrap().value, None);
-        assert_eq!(json(r#"{"value":12.50}"#).unwrap().value.as_deref(), Some(&b"12.50"[..]));
+        assert_eq!(
+            json(r#"{"value":12.50}"#).unwrap().value.as_deref(),
+            Some(&b"12.50"[..])
+        );
     }
 
     #[test]
@@ -200,7 +226,10 @@ mod tests {
             (r#"{"key":"k"}"#, "no field `value`"),
             (r#"{"vlaue":1}"#, "unknown field `vlaue`"),
             (r#"{"value":1"#, "at column 10"),
-            (r#"{"value":1,"value_base64":"/w=="}"#, "both `value` and `value_base64`"),
+            (
+                r#"{"value":1,"value_base64":"/w=="}"#,
+                "both `value` and `value_base64`",
+            ),
             (r#"{"value_base64":"?"}"#, "bad base64"),
             (r#"{"value":1,"timestamp_ms":"x"}"#, "invalid type"),
             ("plain text", "expected"),
@@ -223,6 +252,10 @@ mod tests {
         let record = text("k::v::w", Some("::")).unwrap();
         assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
         assert_eq!(record.value.as_deref(), Some(&b"v::w"[..]));
-        assert!(text("kv", Some("::")).unwrap_err().contains("no key separator"));
+        assert!(
+            text("kv", Some("::"))
+                .unwrap_err()
+                .contains("no key separator")
+        );
     }
 }

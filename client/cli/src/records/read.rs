@@ -64,8 +64,11 @@ pub(crate) async fn read(client: &Client, plan: &ReadPlan, sink: &mut impl Sink)
     };
     // The newest of each partition are read to its present end, then what is behind that.
     let (mut newest, mut rest) = (ranges.clone(), ranges);
-    newest.iter_mut().for_each(|range| range.end = range.end.min(range.high_watermark));
-    rest.iter_mut().for_each(|range| range.start = range.start.max(range.high_watermark));
+    newest
+        .iter_mut()
+        .for_each(|range| range.end = range.end.min(range.high_watermark));
+    rest.iter_mut()
+        .for_each(|range| range.start = range.start.max(range.high_watermark));
     if let ControlFlow::Break(()) = show_last(client, plan, newest, count, sink).await? {
         return Ok(());
     }
@@ -83,12 +86,19 @@ async fn show_last(
     sink: &mut impl Sink,
 ) -> Outcome<ControlFlow<()>> {
     if count > LAST_RECORDS_MAX {
-        return Err(Failure::usage(format!("--from -{count} is too many over several partitions"))
-            .why(format!("the newest records are gathered in memory, at most {LAST_RECORDS_MAX}"))
-            .fix("read one partition with -p, or give a time with --from @-1h"));
+        return Err(Failure::usage(format!(
+            "--from -{count} is too many over several partitions"
+        ))
+        .why(format!(
+            "the newest records are gathered in memory, at most {LAST_RECORDS_MAX}"
+        ))
+        .fix("read one partition with -p, or give a time with --from @-1h"));
     }
     let mut gathered = Gathered::default();
-    let bounded = ReadPlan { follow: false, ..plan.clone() };
+    let bounded = ReadPlan {
+        follow: false,
+        ..plan.clone()
+    };
     stream(client, &bounded, ranges, &mut gathered).await?;
     for record in gathered.newest(count as usize) {
         if let ControlFlow::Break(()) = sink.record(&record)? {
@@ -113,7 +123,9 @@ impl Gathered {
         queues.sort_by(|a, b| place(a.back()).cmp(&place(b.back())));
         let mut newest = Vec::new();
         while newest.len() < count {
-            let latest = queues.iter_mut().max_by_key(|queue| queue.back().map(|r| r.timestamp_ms));
+            let latest = queues
+                .iter_mut()
+                .max_by_key(|queue| queue.back().map(|r| r.timestamp_ms));
             match latest.and_then(VecDeque::pop_back) {
                 Some(record) => newest.push(record),
                 None => break,
@@ -133,11 +145,18 @@ impl Sink for Gathered {
         let size = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         self.bytes += size(&record.key) + size(&record.value);
         if self.bytes > LAST_BYTES_MAX {
-            return Err(Failure::new("the newest records are too large to be gathered")
-                .why(format!("they are more than {LAST_BYTES_MAX} bytes over all partitions"))
-                .fix("ask for fewer, or read one partition with -p"));
+            return Err(
+                Failure::new("the newest records are too large to be gathered")
+                    .why(format!(
+                        "they are more than {LAST_BYTES_MAX} bytes over all partitions"
+                    ))
+                    .fix("ask for fewer, or read one partition with -p"),
+            );
         }
-        let queue = self.partitions.entry((record.topic.clone(), record.partition)).or_default();
+        let queue = self
+            .partitions
+            .entry((record.topic.clone(), record.partition))
+            .or_default();
         queue.push_back(record.clone());
         Ok(ControlFlow::Continue(()))
     }
@@ -185,11 +204,17 @@ async fn stream(
                 next.await
             }
         };
-        let Some(batch) = batch.map_err(failed)? else { break };
+        let Some(batch) = batch.map_err(failed)? else {
+            break;
+        };
         // A partition that was added since the start has no end.
         let key = (batch.topic.to_string(), batch.partition);
         let end = ends.get(&key).copied().unwrap_or(u64::MAX);
-        for record in batch.records.iter().take_while(|record| record.offset < end) {
+        for record in batch
+            .records
+            .iter()
+            .take_while(|record| record.offset < end)
+        {
             if let ControlFlow::Break(()) = sink.record(record)? {
                 return sink.pause();
             }
@@ -217,7 +242,10 @@ async fn ranges_of(client: &Client, plan: &ReadPlan, topic: &str) -> Outcome<Vec
     };
     let ask = async |position: Position| -> Outcome<Vec<u64>> {
         let questions: Vec<_> = partitions.iter().map(|p| (*p, position)).collect();
-        let answers = admin.list_offsets(topic, &questions).await.map_err(failed)?;
+        let answers = admin
+            .list_offsets(topic, &questions)
+            .await
+            .map_err(failed)?;
         let offset = |answer: headwater_client::types::PartitionOffset| match answer.error {
             Some(error) => Err(failed(Error::from(error))),
             None => Ok(u64::try_from(answer.offset).unwrap_or(0)),
@@ -261,7 +289,13 @@ async fn ranges_of(client: &Client, plan: &ReadPlan, topic: &str) -> Outcome<Vec
         end,
         high_watermark,
     };
-    Ok(partitions.into_iter().zip(starts).zip(ends).zip(latest).map(range).collect())
+    Ok(partitions
+        .into_iter()
+        .zip(starts)
+        .zip(ends)
+        .zip(latest)
+        .map(range)
+        .collect())
 }
 
 fn failure(plan: &ReadPlan, error: &Error) -> Failure {
@@ -280,7 +314,14 @@ mod tests {
     fn the_newest_are_chosen_by_time_and_keep_each_partitions_order() {
         let mut gathered = Gathered::default();
         // Within partition 0 time runs backwards once; its order is kept all the same.
-        let records = [(0, 0, 10), (0, 1, 30), (0, 2, 20), (1, 0, 15), (1, 1, 25), (2, 0, 5)];
+        let records = [
+            (0, 0, 10),
+            (0, 1, 30),
+            (0, 2, 20),
+            (1, 0, 15),
+            (1, 1, 25),
+            (2, 0, 5),
+        ];
         for (partition, offset, timestamp_ms) in records {
             let record = ConsumerRecord {
                 topic: "t".into(),

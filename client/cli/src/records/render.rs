@@ -58,7 +58,12 @@ pub(crate) struct Renderer {
 impl Renderer {
     /// For the records of one or (`topics`) several topics.
     pub(crate) fn new(format: RecordFormat, paint: Paint, topics: bool) -> Renderer {
-        Renderer { format, paint, zone: TimeZone::system(), topics }
+        Renderer {
+            format,
+            paint,
+            zone: TimeZone::system(),
+            topics,
+        }
     }
 
     /// Appends the record and its line feed.
@@ -85,11 +90,17 @@ impl Renderer {
     }
 
     fn pretty(&self, out: &mut Vec<u8>, record: &ConsumerRecord) {
-        let (paint, mut place) = (self.paint, format!("{}/{}", record.partition, record.offset));
+        let (paint, mut place) = (
+            self.paint,
+            format!("{}/{}", record.partition, record.offset),
+        );
         if self.topics {
             place = format!("{}/{place}", record.topic);
         }
-        let key = record.key.as_deref().map_or_else(|| "-".to_owned(), printable);
+        let key = record
+            .key
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), printable);
         push(
             out,
             format_args!(
@@ -101,7 +112,10 @@ impl Renderer {
         );
         for header in &record.headers {
             let value = header.value.as_deref().map(printable).unwrap_or_default();
-            push(out, format_args!("{} ", paint.yellow(format_args!("{}={value}", header.name))));
+            push(
+                out,
+                format_args!("{} ", paint.yellow(format_args!("{}={value}", header.name))),
+            );
         }
         match &record.value {
             Some(value) => out.extend_from_slice(printable(value).as_bytes()),
@@ -113,7 +127,10 @@ impl Renderer {
 
 /// The fields that can be sent again, and the closing brace.
 fn push_record(out: &mut Vec<u8>, record: &ConsumerRecord) {
-    push(out, format_args!("\"timestamp_ms\":{},", record.timestamp_ms));
+    push(
+        out,
+        format_args!("\"timestamp_ms\":{},", record.timestamp_ms),
+    );
     push_text(out, "key", record.key.as_deref());
     out.push(b',');
     push_value(out, "value", record.value.as_deref());
@@ -177,7 +194,12 @@ mod tests {
         assert_eq!(render("ndjson", &record), line);
         assert_eq!(render("template={key}:{offset}", &record), "k:42\n");
         assert!(render("pretty", &record).ends_with("     3/42  k         {\"a\": 1}\n"));
-        assert!("xml".parse::<RecordFormat>().unwrap_err().contains("ndjson"));
+        assert!(
+            "xml"
+                .parse::<RecordFormat>()
+                .unwrap_err()
+                .contains("ndjson")
+        );
     }
 
     #[test]
@@ -205,13 +227,22 @@ mod tests {
         for value in values {
             for key in values {
                 let mut record = record(key, value);
-                record.headers = vec![Header { name: "h\"".into(), value: record.value.clone() }];
+                record.headers = vec![Header {
+                    name: "h\"".into(),
+                    value: record.value.clone(),
+                }];
                 for format in ["json", "ndjson"] {
                     let line = render(format, &record);
                     assert_eq!(line.matches('\n').count(), 1, "{line:?}");
-                    let read = LineFormat::Ndjson.parse(line.trim_end().as_bytes()).unwrap();
+                    let read = LineFormat::Ndjson
+                        .parse(line.trim_end().as_bytes())
+                        .unwrap();
                     let read = read.unwrap();
-                    assert_eq!((&read.key, &read.value), (&record.key, &record.value), "{line}");
+                    assert_eq!(
+                        (&read.key, &read.value),
+                        (&record.key, &record.value),
+                        "{line}"
+                    );
                     assert_eq!(read.headers, record.headers, "{line}");
                     assert_eq!(read.timestamp_ms, Some(7));
                 }

@@ -48,7 +48,11 @@ impl Template {
                 }
                 Part::Headers => push_headers(out, record),
                 Part::Header(name) => {
-                    let header = record.headers.iter().rev().find(|header| header.name == *name);
+                    let header = record
+                        .headers
+                        .iter()
+                        .rev()
+                        .find(|header| header.name == *name);
                     let value = header.and_then(|header| header.value.as_deref());
                     out.extend_from_slice(value.unwrap_or_default());
                 }
@@ -111,7 +115,9 @@ fn escape(char: Option<char>) -> Result<char, String> {
         Some('r') => Ok('\r'),
         Some('0') => Ok('\0'),
         Some('\\') => Ok('\\'),
-        Some(other) => Err(format!("\\{other} is no escape; there are \\n \\t \\r \\0 \\\\")),
+        Some(other) => Err(format!(
+            "\\{other} is no escape; there are \\n \\t \\r \\0 \\\\"
+        )),
         None => Err("the template ends in a single \\".to_owned()),
     }
 }
@@ -147,19 +153,34 @@ mod tests {
             timestamp_ms: 1_357_059_600_000,
             key: Some("k".into()),
             value: None,
-            headers: vec![Header { name: "trace".into(), value: Some("7".into()) }],
+            headers: vec![Header {
+                name: "trace".into(),
+                value: Some("7".into()),
+            }],
         };
         let mut out = Vec::new();
-        template.parse::<Template>().unwrap().render(&mut out, &record);
+        template
+            .parse::<Template>()
+            .unwrap()
+            .render(&mut out, &record);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn every_field_is_filled_in() {
-        assert_eq!(render("{topic}/{partition}@{offset} {key}={value}"), "t/3@42 k=\n");
-        assert_eq!(render("{time} {timestamp_ms}"), "2013-01-01T17:00:00.000Z 1357059600000\n");
+        assert_eq!(
+            render("{topic}/{partition}@{offset} {key}={value}"),
+            "t/3@42 k=\n"
+        );
+        assert_eq!(
+            render("{time} {timestamp_ms}"),
+            "2013-01-01T17:00:00.000Z 1357059600000\n"
+        );
         assert_eq!(render("{header:trace}{header:none}"), "7\n");
-        assert_eq!(render("{headers}"), "[{\"name\":\"trace\",\"value\":\"7\"}]\n");
+        assert_eq!(
+            render("{headers}"),
+            "[{\"name\":\"trace\",\"value\":\"7\"}]\n"
+        );
     }
 
     #[test]
@@ -172,7 +193,12 @@ mod tests {
     #[test]
     fn faults_say_what_there_is() {
         assert!("{kye}".parse::<Template>().unwrap_err().contains("{key}"));
-        assert!("{key".parse::<Template>().unwrap_err().contains("not closed"));
+        assert!(
+            "{key"
+                .parse::<Template>()
+                .unwrap_err()
+                .contains("not closed")
+        );
         assert!("}".parse::<Template>().is_err());
         assert!("a\\".parse::<Template>().is_err());
         assert!("\\x".parse::<Template>().is_err());

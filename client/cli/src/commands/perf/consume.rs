@@ -66,7 +66,11 @@ pub(super) async fn run(args: Args, session: &Session) -> Outcome {
                 }
             }
             let elapsed = started.elapsed();
-            let opened = if args.raw { "batches as stored" } else { "records opened" };
+            let opened = if args.raw {
+                "batches as stored"
+            } else {
+                "records opened"
+            };
             let report = Report {
                 setup: opened.to_owned(),
                 record_bytes: bytes.checked_div(records).unwrap_or(0),
@@ -79,11 +83,21 @@ pub(super) async fn run(args: Args, session: &Session) -> Outcome {
 }
 
 async fn fill(args: &Args, client: &Client, topic: &PerfTopic, session: &Session) -> Outcome {
-    session.talk.note(format!("writing {} records first", show_count(args.count)));
-    let producer = client.producer(args.record.producer_config()).map_err(failed)?;
+    session
+        .talk
+        .note(format!("writing {} records first", show_count(args.count)));
+    let producer = client
+        .producer(args.record.producer_config())
+        .map_err(failed)?;
     let values = Values::new(usize::try_from(args.record.record_size).unwrap_or(usize::MAX));
-    let pace = Pace { per_second: None, in_flight: None };
+    let pace = Pace {
+        per_second: None,
+        in_flight: None,
+    };
     let limit = Limit::Count(args.count);
-    send(&producer, &topic.name, pace, limit, move |i, _| values.plain(i)).await?;
+    send(&producer, &topic.name, pace, limit, move |i, _| {
+        values.plain(i)
+    })
+    .await?;
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use headwater_client::{Consumer, Position};
 use hdrhistogram::Histogram;
+use headwater_client::{Consumer, Position};
 
 use super::load::{Limit, Pace, Values, histogram, note, send};
 use super::produce::{empty, rate};
@@ -44,7 +44,9 @@ pub(super) async fn run(args: Args, session: &Session) -> Outcome {
     let topic = PerfTopic::open(&args.topic, &client, &target).await?;
     let report = topic
         .during(&client, session, async |topic| {
-            let producer = client.producer(args.record.producer_config()).map_err(failed)?;
+            let producer = client
+                .producer(args.record.producer_config())
+                .map_err(failed)?;
             let consumer = client.consumer().topic(&topic.name, Position::Latest);
             let mut consumer = consumer.build().await.map_err(failed)?;
             let origin = Instant::now();
@@ -54,7 +56,10 @@ pub(super) async fn run(args: Args, session: &Session) -> Outcome {
                 run += 1;
                 let (run, values) = (run, Values::new(size));
                 let value = move |i, due| values.stamped(i, Stamp { run, due, origin }.bytes());
-                let pace = Pace { per_second: Some(args.rate), in_flight: None };
+                let pace = Pace {
+                    per_second: Some(args.rate),
+                    in_flight: None,
+                };
                 let sending = send(&producer, &topic.name, pace, limit, value);
                 meet(sending, &mut consumer, run, origin).await
             };
@@ -69,7 +74,9 @@ pub(super) async fn run(args: Args, session: &Session) -> Outcome {
         })
         .await?;
     if report.fell_behind() {
-        session.talk.note("the load fell behind its rate; lower --rate");
+        session
+            .talk
+            .note("the load fell behind its rate; lower --rate");
     }
     report.print(args.output)
 }
@@ -144,7 +151,12 @@ mod tests {
     fn a_stamp_tells_its_run_and_when_it_was_due() {
         let origin = Instant::now();
         let due = origin + Duration::from_nanos(123_456_789);
-        let bytes = Stamp { run: 2, due, origin }.bytes();
+        let bytes = Stamp {
+            run: 2,
+            due,
+            origin,
+        }
+        .bytes();
         assert_eq!(Stamp::due(&bytes, 2, origin), Some(due));
         assert_eq!(Stamp::due(&bytes, 1, origin), None);
         assert_eq!(Stamp::due(b"short", 2, origin), None);

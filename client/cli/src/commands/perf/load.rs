@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use headwater_client::{Delivery, Producer, ProducerRecord};
 use hdrhistogram::Histogram;
+use headwater_client::{Delivery, Producer, ProducerRecord};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::failed;
@@ -81,7 +81,9 @@ impl Values {
         };
         // Large values come from a smaller pool.
         let count = VALUES.min((64 << 20) / size.max(1)).max(1);
-        let pool = (0..count).map(|_| (0..size).map(|_| byte()).collect()).collect();
+        let pool = (0..count)
+            .map(|_| (0..size).map(|_| byte()).collect())
+            .collect();
         Values { pool }
     }
 
@@ -150,7 +152,11 @@ pub(super) async fn send(
         .await
         .map_err(|error| Failure::new("the load has stopped").why(error.to_string()))??;
     producer.flush().await.map_err(failed)?;
-    Ok(Measured { records, elapsed: start.elapsed(), latency })
+    Ok(Measured {
+        records,
+        elapsed: start.elapsed(),
+        latency,
+    })
 }
 
 struct Thread {
@@ -169,15 +175,23 @@ impl Thread {
         handle: &tokio::runtime::Handle,
         mut value: impl FnMut(u64, Instant) -> Bytes,
     ) -> Outcome<u64> {
-        let permits = self.pace.in_flight.map(|count| Arc::new(Semaphore::new(count)));
+        let permits = self
+            .pace
+            .in_flight
+            .map(|count| Arc::new(Semaphore::new(count)));
         let every = match self.pace {
-            Pace { per_second: None, in_flight: None } => SAMPLE_EVERY,
+            Pace {
+                per_second: None,
+                in_flight: None,
+            } => SAMPLE_EVERY,
             _ => 1,
         };
         let mut index = 0;
         loop {
             let permit = permits.as_ref().map(|permits| {
-                handle.block_on(permits.clone().acquire_owned()).expect("it is never closed")
+                handle
+                    .block_on(permits.clone().acquire_owned())
+                    .expect("it is never closed")
             });
             let due = self.due(index);
             let done = match self.limit {
@@ -189,10 +203,21 @@ impl Thread {
             }
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let record = ProducerRecord::new(self.topic.clone(), value(index, due));
-            let delivery = handle.block_on(self.producer.send(record)).map_err(failed)?;
+            let delivery = handle
+                .block_on(self.producer.send(record))
+                .map_err(failed)?;
             // The rest is not measured; `flush` tells if any of it fails.
             let measured = index % every == 0;
-            if measured && self.flights.send(Flight { due, delivery, _permit: permit }).is_err() {
+            if measured
+                && self
+                    .flights
+                    .send(Flight {
+                        due,
+                        delivery,
+                        _permit: permit,
+                    })
+                    .is_err()
+            {
                 return Ok(index);
             }
             index += 1;

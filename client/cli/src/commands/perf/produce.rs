@@ -57,12 +57,20 @@ pub(super) async fn run(args: Args, session: &Session) -> Outcome {
     let topic = PerfTopic::open(&args.topic, &client, &target).await?;
     let report = topic
         .during(&client, session, async |topic| {
-            let producer = client.producer(args.record.producer_config()).map_err(failed)?;
-            let pace = Pace { per_second: args.rate, in_flight: args.in_flight };
+            let producer = client
+                .producer(args.record.producer_config())
+                .map_err(failed)?;
+            let pace = Pace {
+                per_second: args.rate,
+                in_flight: args.in_flight,
+            };
             let size = usize::try_from(args.record.record_size).unwrap_or(usize::MAX);
             let load = async |limit: Limit| {
                 let values = Values::new(size);
-                send(&producer, &topic.name, pace, limit, move |i, _| values.plain(i)).await
+                send(&producer, &topic.name, pace, limit, move |i, _| {
+                    values.plain(i)
+                })
+                .await
             };
             load(Limit::Time(args.span.warm_up)).await?;
             let measured = load(args.span.limit()).await?;

@@ -79,7 +79,8 @@ impl Report {
 
     /// Whether the load fell behind its rate by more than one in a hundred.
     pub(super) fn fell_behind(&self) -> bool {
-        self.rate_target.is_some_and(|target| self.records_per_s < target as f64 * 0.99)
+        self.rate_target
+            .is_some_and(|target| self.records_per_s < target as f64 * 0.99)
     }
 
     /// Prints it.
@@ -100,7 +101,10 @@ impl Report {
         };
         let mut lines = vec![
             ("what", format!("{}, {}", self.kind, self.setup)),
-            ("topic", format!("{} with {} partitions", self.topic, self.partitions)),
+            (
+                "topic",
+                format!("{} with {} partitions", self.topic, self.partitions),
+            ),
             (
                 "records",
                 format!(
@@ -111,7 +115,11 @@ impl Report {
             ),
             (
                 "rate",
-                format!("{}/s, {:.1} MiB/s{target}", show_count(self.records_per_s as u64), self.mib_per_s),
+                format!(
+                    "{}/s, {:.1} MiB/s{target}",
+                    show_count(self.records_per_s as u64),
+                    self.mib_per_s
+                ),
             ),
         ];
         if let Some(latency) = &self.latency_us {

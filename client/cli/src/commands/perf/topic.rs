@@ -27,17 +27,30 @@ impl PerfTopic {
             let name = target.topic(name);
             let partitions = admin.get_topic(&name).await.map_err(failed)?.partitions;
             let partitions = u32::try_from(partitions).unwrap_or(0);
-            return Ok(PerfTopic { name, partitions, own_id: None });
+            return Ok(PerfTopic {
+                name,
+                partitions,
+                own_id: None,
+            });
         }
         let name = target.topic(&format!("perf-{}", jiff::Timestamp::now().as_microsecond()));
         let durability = args.durability.map(|durability| match durability {
             DurabilityArg::Fsync => Durability::Fsync as i32,
             DurabilityArg::Replicated => Durability::Replicated as i32,
         });
-        let config = TopicConfig { durability, ..TopicConfig::default() };
-        let created = admin.create_topic(&name, args.partitions, config, false).await;
+        let config = TopicConfig {
+            durability,
+            ..TopicConfig::default()
+        };
+        let created = admin
+            .create_topic(&name, args.partitions, config, false)
+            .await;
         let own_id = Some(created.map_err(failed)?.topic_id);
-        Ok(PerfTopic { name, partitions: args.partitions, own_id })
+        Ok(PerfTopic {
+            name,
+            partitions: args.partitions,
+            own_id,
+        })
     }
 
     /// Runs `measure`, and deletes the topic whatever comes of it, Ctrl-C included.
@@ -52,9 +65,12 @@ impl PerfTopic {
             _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted").exit(Exit::Interrupt)),
         };
         if let Some(id) = &self.own_id {
-            let deleted: Result<(), Error> = client.admin().delete_topic(&self.name, Some(id)).await;
+            let deleted: Result<(), Error> =
+                client.admin().delete_topic(&self.name, Some(id)).await;
             if let Err(error) = deleted {
-                session.talk.note(format!("topic {} is left behind: {error}", self.name));
+                session
+                    .talk
+                    .note(format!("topic {} is left behind: {error}", self.name));
             }
         }
         measured

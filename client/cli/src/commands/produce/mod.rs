@@ -14,7 +14,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::records::lines::Source;
 use crate::records::parse::LineFormat;
 use crate::session::Session;
-use crate::units::{parse_bytes, parse_count, parse_duration, show_bytes, show_count, show_duration};
+use crate::units::{
+    parse_bytes, parse_count, parse_duration, show_bytes, show_count, show_duration,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -127,9 +129,9 @@ impl Args {
                     .fix("give the text between key and value, such as --key-separator :"))
             }
             (InputFormat::Ndjson, None) => Ok(LineFormat::Ndjson),
-            (InputFormat::Text, separator) => {
-                Ok(LineFormat::Text { key_separator: separator.clone() })
-            }
+            (InputFormat::Text, separator) => Ok(LineFormat::Text {
+                key_separator: separator.clone(),
+            }),
         }
     }
 }
@@ -157,7 +159,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         .batch_bytes_max(usize::try_from(args.batch_size).unwrap_or(usize::MAX))
         .linger(args.linger);
     let producer = client.producer(config).map_err(failed)?;
-    let header = |(name, value): (String, String)| Header { name, value: Some(value.into()) };
+    let header = |(name, value): (String, String)| Header {
+        name,
+        value: Some(value.into()),
+    };
     let defaults = Defaults {
         topic: topic.clone().into(),
         partition: args.partition,
@@ -178,7 +183,11 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         "{} records ({}) {} {topic} in {}, {}/s",
         show_count(sent.acked),
         show_bytes(sent.bytes),
-        if args.acks == AcksArg::None { "sent to" } else { "stored in" },
+        if args.acks == AcksArg::None {
+            "sent to"
+        } else {
+            "stored in"
+        },
         show_duration(sent.elapsed),
         show_count(sent.per_second()),
     ));
@@ -195,7 +204,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         acked => {
             let why = failure.why.clone().unwrap_or_default();
             let stored = show_count(acked);
-            Err(failure.why(format!("{why}\n{stored} records were stored")).exit(Exit::Partial))
+            Err(failure
+                .why(format!("{why}\n{stored} records were stored"))
+                .exit(Exit::Partial))
         }
     }
 }
@@ -216,20 +227,30 @@ mod tests {
 
     #[test]
     fn the_form_of_the_input_follows_the_files_name_unless_it_is_given() {
-        let text = LineFormat::Text { key_separator: None };
+        let text = LineFormat::Text {
+            key_separator: None,
+        };
         assert_eq!(format(&[]).unwrap(), text);
         assert_eq!(format(&["--file", "a.ndjson"]).unwrap(), LineFormat::Ndjson);
-        assert_eq!(format(&["--file", "a.ndjson", "--format", "text"]).unwrap(), text);
+        assert_eq!(
+            format(&["--file", "a.ndjson", "--format", "text"]).unwrap(),
+            text
+        );
         assert_eq!(format(&["--format", "ndjson"]).unwrap(), LineFormat::Ndjson);
     }
 
     #[test]
     fn separators_are_for_text_only() {
-        let separated = LineFormat::Text { key_separator: Some(":".into()) };
+        let separated = LineFormat::Text {
+            key_separator: Some(":".into()),
+        };
         assert_eq!(format(&["--key-separator", ":"]).unwrap(), separated);
         let failure = format(&["--key-separator", ":", "--format", "ndjson"]).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
-        assert_eq!(format(&["--key-separator", ""]).unwrap_err().exit, Exit::Usage);
+        assert_eq!(
+            format(&["--key-separator", ""]).unwrap_err().exit,
+            Exit::Usage
+        );
     }
 
     #[test]

@@ -102,7 +102,9 @@ impl Sender {
                     continue;
                 }
             };
-            let Some(handover) = handover else { return Ok(()) };
+            let Some(handover) = handover else {
+                return Ok(());
+            };
             let handover = handover?;
             let records = handover.records.len() as u64;
             for record in handover.records {
@@ -112,7 +114,11 @@ impl Sender {
                 }
             }
             self.sent.bytes += handover.bytes;
-            self.bar.inc(if self.bar.length().is_some() { handover.bytes } else { records });
+            self.bar.inc(if self.bar.length().is_some() {
+                handover.bytes
+            } else {
+                records
+            });
         }
         Ok(())
     }
@@ -122,13 +128,19 @@ impl Sender {
     pub(crate) async fn settle(mut self, patience: Duration) -> Sent {
         while let Some(mut delivery) = self.deliveries.pop_front() {
             let outcome = tokio::time::timeout(patience, &mut delivery).await;
-            self.sent.count(outcome.unwrap_or(Err(Error::OutcomeUnknown {
-                topic: self.defaults.topic.to_string(),
-                partition: self.defaults.partition.unwrap_or(0),
-                records: u32::try_from(self.deliveries.len() + 1).unwrap_or(u32::MAX),
-                cause: format!("no answer within {patience:?}"),
-            })));
-            if self.sent.error.as_ref().is_some_and(|error| error.reason() == "OUTCOME_UNKNOWN") {
+            self.sent
+                .count(outcome.unwrap_or(Err(Error::OutcomeUnknown {
+                    topic: self.defaults.topic.to_string(),
+                    partition: self.defaults.partition.unwrap_or(0),
+                    records: u32::try_from(self.deliveries.len() + 1).unwrap_or(u32::MAX),
+                    cause: format!("no answer within {patience:?}"),
+                })));
+            if self
+                .sent
+                .error
+                .as_ref()
+                .is_some_and(|error| error.reason() == "OUTCOME_UNKNOWN")
+            {
                 break;
             }
         }
@@ -158,7 +170,9 @@ impl Sender {
         }
         loop {
             let full = self.deliveries.len() > DELIVERIES_MAX;
-            let Some(front) = self.deliveries.front_mut() else { break };
+            let Some(front) = self.deliveries.front_mut() else {
+                break;
+            };
             let outcome = match full {
                 true => front.await,
                 false => match front.now_or_never() {

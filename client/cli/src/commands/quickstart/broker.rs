@@ -22,7 +22,11 @@ pub(super) struct LocalBroker {
 
 impl LocalBroker {
     /// Opens or makes the data directory and listens.
-    pub(super) async fn start(dir: &Path, listen: &str, http: Option<&str>) -> Outcome<LocalBroker> {
+    pub(super) async fn start(
+        dir: &Path,
+        listen: &str,
+        http: Option<&str>,
+    ) -> Outcome<LocalBroker> {
         let http = match http {
             Some(http) => http,
             None if listen == LISTEN_DEFAULT => HTTP_DEFAULT,
@@ -46,7 +50,9 @@ impl LocalBroker {
         match start(settings).await {
             Ok(running) => Ok(LocalBroker { running }),
             Err(error) => {
-                let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+                let io = error
+                    .chain()
+                    .find_map(|cause| cause.downcast_ref::<std::io::Error>());
                 let kind = io.map(std::io::Error::kind);
                 Err(not_started(kind, format!("{error:#}"), dir))
             }
@@ -96,7 +102,7 @@ fn not_started(kind: Option<ErrorKind>, why: String, dir: &Path) -> Failure {
             failure.fix(format!("make {dir} writable, or choose another with --dir"))
         }
         _ => failure.fix(format!(
-            "look at {dir}, or start with another data directory: headwater quickstart --dir DIR"
+            "stop whatever else uses {dir}, or choose another: headwater quickstart --dir DIR"
         )),
     }
 }

@@ -24,8 +24,13 @@ pub(super) const NOON_MS: i64 = 1_357_059_600_000;
 const KEY: &str = "N730MQ";
 
 /// Line to its place in the sample.
-static PLACES: LazyLock<HashMap<&str, usize>> =
-    LazyLock::new(|| SAMPLE.lines().enumerate().map(|(place, line)| (line, place)).collect());
+static PLACES: LazyLock<HashMap<&str, usize>> = LazyLock::new(|| {
+    SAMPLE
+        .lines()
+        .enumerate()
+        .map(|(place, line)| (line, place))
+        .collect()
+});
 
 /// What the value of a record says.
 #[derive(Deserialize)]
@@ -43,7 +48,13 @@ pub(super) fn show(record: &ConsumerRecord) -> String {
     let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or(b"-"));
     let place = format!("{}/{}", record.partition, record.offset);
     let what = match serde_json::from_slice::<Flight<'_>>(value) {
-        Ok(Flight { carrier, flight, origin, dest, sched_dep }) => {
+        Ok(Flight {
+            carrier,
+            flight,
+            origin,
+            dest,
+            sched_dep,
+        }) => {
             let time = sched_dep.get(11..16).unwrap_or(sched_dep);
             format!("{time}  {carrier} {flight:<5} {origin} → {dest}")
         }
@@ -85,7 +96,9 @@ impl Sink for ReadBack {
     fn record(&mut self, record: &ConsumerRecord) -> Outcome<ControlFlow<()>> {
         self.line.clear();
         self.renderer.render(&mut self.line, record);
-        let line = std::str::from_utf8(&self.line).unwrap_or_default().trim_end();
+        let line = std::str::from_utf8(&self.line)
+            .unwrap_or_default()
+            .trim_end();
         match PLACES.get(line) {
             Some(place) if !self.seen[*place] => {
                 self.seen[*place] = true;
@@ -154,7 +167,11 @@ impl ReadBack {
             ),
             records: self.of_key.clone(),
         });
-        Ok(Verdict { summary, note: (!notes.is_empty()).then(|| notes.join("; ")), key })
+        Ok(Verdict {
+            summary,
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            key,
+        })
     }
 }
 
@@ -192,7 +209,11 @@ mod tests {
     #[test]
     fn the_whole_sample_is_recognised_and_its_key_told() {
         let verdict = verdict(&records()).unwrap();
-        assert!(verdict.summary.starts_with("842 of 842 flights"), "{}", verdict.summary);
+        assert!(
+            verdict.summary.starts_with("842 of 842 flights"),
+            "{}",
+            verdict.summary
+        );
         assert_eq!(verdict.note, None);
         assert_eq!(verdict.key.unwrap().records.len(), 4);
     }
@@ -203,7 +224,11 @@ mod tests {
         records.pop();
         records[0].value = Some(Bytes::from_static(b"{}"));
         let verdict = verdict(&records).unwrap();
-        assert!(verdict.summary.starts_with("840 of 842"), "{}", verdict.summary);
+        assert!(
+            verdict.summary.starts_with("840 of 842"),
+            "{}",
+            verdict.summary
+        );
         assert!(verdict.note.unwrap().contains("1 other records"));
     }
 

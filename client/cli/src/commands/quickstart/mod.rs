@@ -28,6 +28,21 @@ const TOPIC: &str = "flights";
 /// Partitions of the topic.
 const PARTITIONS: u32 = 6;
 
+/// Commands to try next, and what they do.
+const NEXT: [(&str, &str); 5] = [
+    (
+        "consume flights --from @2013-01-01T12:00-05:00 -o json",
+        "everything from 12:00 on",
+    ),
+    ("tail flights", "the newest ten, then whatever comes"),
+    (
+        "produce flights -k N730MQ <<< 'hello'",
+        "a record to the partition of that key",
+    ),
+    ("topic describe flights", "partitions, offsets, settings"),
+    ("perf e2e", "latency from producer to consumer"),
+];
+
 /// Start a broker here, put 842 real flights in, read them back, keep serving
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -54,7 +69,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
     let stop = broker::stop_signal();
     tokio::pin!(stop);
     let broker = LocalBroker::start(&args.dir, &args.listen, args.http.as_deref()).await?;
-    let page = Page { session, endpoint: broker.endpoint() };
+    let page = Page {
+        session,
+        endpoint: broker.endpoint(),
+    };
     page.step("broker", started, &format!("listens on {}", page.endpoint))?;
     page.more(&format!("data in {}", args.dir.display()))?;
     let outcome = tokio::select! {
@@ -78,7 +96,11 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
     let stopped = broker.stop().await;
     outcome?;
     stopped?;
-    page.step("stopped", stopping, &format!("the data stays in {}", args.dir.display()))
+    page.step(
+        "stopped",
+        stopping,
+        &format!("the data stays in {}", args.dir.display()),
+    )
 }
 
 /// What the user sees.
@@ -90,9 +112,18 @@ struct Page<'a> {
 impl Page<'_> {
     /// A step that was done, and how long it took.
     fn step(&self, name: &str, since: Instant, what: &str) -> Outcome {
+        let took = show_duration(since.elapsed());
+        self.title(
+            name,
+            &format!("{what}  {}", self.session.talk.out.dim(took)),
+        )
+    }
+
+    /// Something that a step showed.
+    fn title(&self, name: &str, what: &str) -> Outcome {
         let paint = self.session.talk.out;
-        let took = paint.dim(show_duration(since.elapsed()));
-        line(&format!("{} {} {what}  {took}", paint.green("✓"), paint.bold(format_args!("{name:10}"))))
+        let name = paint.bold(format_args!("{name:10}"));
+        line(&format!("{} {name} {what}", paint.green("✓")))
     }
 
     /// More about the last step.
@@ -102,36 +133,40 @@ impl Page<'_> {
 
     fn next_commands(&self) -> Outcome {
         let paint = self.session.talk.out;
-        let endpoint = match self.endpoint.as_str() {
-            broker::LISTEN_DEFAULT => String::new(),
-            other => format!(" --endpoint {other}"),
-        };
-        line(&format!("\n{} in another terminal:\n", paint.bold("Try next")))?;
-        let commands = [
-            ("consume flights --from -5", "the newest five"),
-            ("consume flights --from @2013-01-01T12:00-05:00 -o json", "everything from 12:00"),
-            ("tail flights", "follow it, then send a record:"),
-            ("produce flights -k N14228 <<< 'hello'", "to the partition of that key"),
-            ("topic describe flights", "partitions, offsets, settings"),
-            ("doctor", "every step, checked"),
-        ];
-        let words = |command: &str| {
-            let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
-            format!("headwater{endpoint} {verb} {rest}").trim_end().to_owned()
-        };
-        let width = commands.iter().map(|(command, _)| words(command).len()).max().unwrap_or(0);
-        for (command, about) in commands {
-            let command = format!("{:width$}", words(command));
-            line(&format!("  {}   {}", paint.cyan(command), paint.dim(about)))?;
+        // As this very program was called, so that the lines can be pasted.
+        let program = std::env::args()
+            .next()
+            .unwrap_or_else(|| "headwater".to_owned());
+        line(&format!(
+            "\n{} in another terminal:\n",
+            paint.bold("Try next")
+        ))?;
+        if self.endpoint != broker::LISTEN_DEFAULT {
+            let export = format!(
+                "export {}={}",
+                headwater_client::ENDPOINT_ENV,
+                self.endpoint
+            );
+            line(&format!("  {}", paint.cyan(export)))?;
         }
-        line(&format!("\nServing on {} until Ctrl-C.", paint.bold(&self.endpoint)))
+        for (command, about) in NEXT {
+            let command = format!("{program} {command}");
+            line(&format!("  {}", paint.dim(format_args!("# {about}"))))?;
+            line(&format!("  {}", paint.cyan(command)))?;
+        }
+        line(&format!(
+            "\nServing on {} until Ctrl-C.",
+            paint.bold(&self.endpoint)
+        ))
     }
 }
 
 /// Loads the sample and reads it back in four ways.
 async fn tour(page: &Page<'_>) -> Outcome {
     let config = page.session.client_config(&page.endpoint);
-    let client = Client::connect(config).await.map_err(failed("connect to the new broker"))?;
+    let client = Client::connect(config)
+        .await
+        .map_err(failed("connect to the new broker"))?;
     let admin = client.admin();
     let before = topic(page, &admin).await?;
     if before == 0 {
@@ -145,16 +180,32 @@ async fn tour(page: &Page<'_>) -> Outcome {
 /// Makes sure of the topic; says how many records it holds.
 async fn topic(page: &Page<'_>, admin: &Admin) -> Outcome<u64> {
     let since = Instant::now();
-    match admin.create_topic(TOPIC, PARTITIONS, TopicConfig::default(), false).await {
-        Ok(Topic { name, partitions, .. }) => {
-            page.step("topic", since, &format!("{name} created with {partitions} partitions"))?;
+    match admin
+        .create_topic(TOPIC, PARTITIONS, TopicConfig::default(), false)
+        .await
+    {
+        Ok(Topic {
+            name, partitions, ..
+        }) => {
+            page.step(
+                "topic",
+                since,
+                &format!("{name} created with {partitions} partitions"),
+            )?;
             Ok(0)
         }
-        Err(error) if error.reason() == "TOPIC_ALREADY_EXISTS" => {
-            let partitions = admin.list_partitions(TOPIC).await.map_err(failed("find the topic"))?;
-            let held = |p: &headwater_client::types::Partition| p.high_watermark - p.log_start_offset;
+        Err(error) if Failure::topic_exists(&error) => {
+            let partitions = admin
+                .list_partitions(TOPIC)
+                .await
+                .map_err(failed("find the topic"))?;
+            let held =
+                |p: &headwater_client::types::Partition| p.high_watermark - p.log_start_offset;
             let held = u64::try_from(partitions.iter().map(held).sum::<i64>()).unwrap_or(0);
-            let what = format!("{TOPIC} is there already, with {} records", show_count(held));
+            let what = format!(
+                "{TOPIC} is there already, with {} records",
+                show_count(held)
+            );
             page.step("topic", since, &what)?;
             if held > 0 {
                 page.more("nothing is loaded twice; remove the data directory to start afresh")?;
@@ -167,9 +218,15 @@ async fn topic(page: &Page<'_>, admin: &Admin) -> Outcome<u64> {
 
 async fn load(page: &Page<'_>, client: &Client) -> Outcome {
     let since = Instant::now();
-    let producer = client.producer(ProducerConfig::new()).map_err(failed("send the flights"))?;
-    let defaults =
-        Defaults { topic: TOPIC.into(), partition: None, key: None, headers: Vec::new() };
+    let producer = client
+        .producer(ProducerConfig::new())
+        .map_err(failed("send the flights"))?;
+    let defaults = Defaults {
+        topic: TOPIC.into(),
+        partition: None,
+        key: None,
+        headers: Vec::new(),
+    };
     let bar = indicatif::ProgressBar::hidden();
     let mut sender = Sender::new(producer, defaults, None, bar);
     let mut records = Source::text("the sample", SAMPLE).start(LineFormat::Ndjson, None);
@@ -184,7 +241,13 @@ async fn load(page: &Page<'_>, client: &Client) -> Outcome {
     );
     page.step("produce", since, &what)?;
     let counts: Vec<_> = (0..PARTITIONS)
-        .map(|partition| sent.partitions.get(&partition).copied().unwrap_or(0).to_string())
+        .map(|partition| {
+            sent.partitions
+                .get(&partition)
+                .copied()
+                .unwrap_or(0)
+                .to_string()
+        })
         .collect();
     page.more(&format!("per partition: {}", counts.join(", ")))
 }
@@ -198,8 +261,10 @@ async fn read_all(page: &Page<'_>, client: &Client) -> Outcome {
     if let Some(note) = verdict.note {
         page.more(&page.session.talk.out.yellow(note))?;
     }
-    let Some(key) = verdict.key else { return Ok(()) };
-    page.step("one key", since, &key.summary)?;
+    let Some(key) = verdict.key else {
+        return Ok(());
+    };
+    page.title("one key", &key.summary)?;
     for record in &key.records {
         page.more(&show(record))?;
     }
@@ -211,13 +276,22 @@ async fn read_from_noon(page: &Page<'_>, client: &Client) -> Outcome {
     let noon_ms = flights::NOON_MS;
     let mut all = Kept::default();
     read(client, &plan(From::Time(noon_ms)), &mut all).await?;
-    let later = all.records.iter().filter(|record| record.timestamp_ms >= noon_ms).count();
+    let later = all
+        .records
+        .iter()
+        .filter(|record| record.timestamp_ms >= noon_ms)
+        .count();
     let what = format!(
         "{} records from 12:00 (New York) on, found by timestamp",
         show_count(later as u64)
     );
     page.step("by time", since, &what)?;
-    match all.records.iter().filter(|r| r.timestamp_ms >= noon_ms).min_by_key(|r| r.timestamp_ms) {
+    match all
+        .records
+        .iter()
+        .filter(|r| r.timestamp_ms >= noon_ms)
+        .min_by_key(|r| r.timestamp_ms)
+    {
         Some(first) => page.more(&show(first)),
         None => Ok(()),
     }

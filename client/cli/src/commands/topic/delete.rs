@@ -42,16 +42,23 @@ struct Before(Option<u64>);
 fn before(text: &str) -> Result<Before, String> {
     match text {
         "end" => Ok(Before(None)),
-        _ => text.parse().map(|offset| Before(Some(offset))).map_err(|_| {
-            format!("{text:?} is no offset; write a number, or end for all that is there")
-        }),
+        _ => text
+            .parse()
+            .map(|offset| Before(Some(offset)))
+            .map_err(|_| {
+                format!("{text:?} is no offset; write a number, or end for all that is there")
+            }),
     }
 }
 
 /// Deletes topics, all that can be.
 pub(super) async fn topics(args: TopicArgs, session: &Session) -> Outcome {
     let (admin, target) = session.admin("delete topics").await?;
-    let names: Vec<String> = args.topics.iter().map(|topic| target.topic(topic)).collect();
+    let names: Vec<String> = args
+        .topics
+        .iter()
+        .map(|topic| target.topic(topic))
+        .collect();
     let mut found = Vec::new();
     for name in &names {
         found.push(super::get(&admin, name).await?);
@@ -92,7 +99,10 @@ pub(super) async fn records(args: RecordArgs, session: &Session) -> Outcome {
         0 => "in every partition".to_owned(),
         _ => format!("in partition {}", join(&args.partitions)),
     };
-    session.talk.confirm(&format!("delete {below} of {name} {places}, for good?"), args.yes)?;
+    session.talk.confirm(
+        &format!("delete {below} of {name} {places}, for good?"),
+        args.yes,
+    )?;
     let request: Vec<_> = partitions.iter().map(|p| (*p, args.before.0)).collect();
     let answers = admin.delete_records(&name, &request).await;
     let answers = answers.map_err(|error| super::failed("delete records of", &name, &error))?;
@@ -107,7 +117,10 @@ pub(super) async fn records(args: RecordArgs, session: &Session) -> Outcome {
             Some(error) => {
                 let place = format!("{name}/{}", answer.partition);
                 let error = headwater_client::Error::from(error);
-                failures.push(Failure::from_client(&format!("delete records of {place}"), &error));
+                failures.push(Failure::from_client(
+                    &format!("delete records of {place}"),
+                    &error,
+                ));
             }
         }
     }
@@ -121,7 +134,11 @@ pub(super) async fn records(args: RecordArgs, session: &Session) -> Outcome {
 }
 
 fn join(numbers: &[u32]) -> String {
-    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    numbers
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[derive(Serialize)]
@@ -138,12 +155,22 @@ struct Deleted {
 impl Answer for DeletedList {
     fn table(&self) -> String {
         let row = |deleted: &Deleted| {
-            vec![deleted.partition.to_string(), deleted.log_start_offset.to_string()]
+            vec![
+                deleted.partition.to_string(),
+                deleted.log_start_offset.to_string(),
+            ]
         };
-        columns(&["partition", "log start"], &[0, 1], self.partitions.iter().map(row))
+        columns(
+            &["partition", "log start"],
+            &[0, 1],
+            self.partitions.iter().map(row),
+        )
     }
 
     fn names(&self) -> Vec<String> {
-        self.partitions.iter().map(|deleted| deleted.partition.to_string()).collect()
+        self.partitions
+            .iter()
+            .map(|deleted| deleted.partition.to_string())
+            .collect()
     }
 }

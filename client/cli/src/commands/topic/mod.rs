@@ -82,21 +82,37 @@ pub(crate) enum Command {
 /// Runs it.
 pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
     match command {
-        Command::Create { topic, partitions, settings, if_not_exists, dry_run, output } => {
+        Command::Create {
+            topic,
+            partitions,
+            settings,
+            if_not_exists,
+            dry_run,
+            output,
+        } => {
             let (admin, target) = session.admin("create a topic").await?;
             let name = target.topic(&topic);
-            let created =
-                admin.create_topic(&name, partitions, settings.config(), dry_run).await;
+            let created = admin
+                .create_topic(&name, partitions, settings.config(), dry_run)
+                .await;
             match created {
                 Ok(created) => {
-                    let done = if dry_run { "could be created" } else { "created" };
+                    let done = if dry_run {
+                        "could be created"
+                    } else {
+                        "created"
+                    };
                     let count = created.partitions;
-                    session.talk.note(format!("{} {done} with {count} partitions", created.name));
+                    session
+                        .talk
+                        .note(format!("{} {done} with {count} partitions", created.name));
                     answer(output, &created)
                 }
-                Err(error) if if_not_exists && error.reason() == "TOPIC_ALREADY_EXISTS" => {
+                Err(error) if if_not_exists && Failure::topic_exists(&error) => {
                     let there = get(&admin, &name).await?;
-                    session.talk.note(format!("{} is there already", there.name));
+                    session
+                        .talk
+                        .note(format!("{} is there already", there.name));
                     answer(output, &there)
                 }
                 Err(error) => Err(failed("create", &name, &error)),
@@ -120,7 +136,12 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             let partitions = partitions.map_err(|error| failed("describe", &name, &error))?;
             print(output.output, &TopicDescription::new(topic, partitions))
         }
-        Command::Edit { topic, settings, dry_run, output } => {
+        Command::Edit {
+            topic,
+            settings,
+            dry_run,
+            output,
+        } => {
             let paths = settings.paths();
             if paths.is_empty() {
                 return Err(Failure::usage("nothing is to be changed")
@@ -135,11 +156,20 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             };
             let changed = admin.update_topic(wanted, &paths, dry_run).await;
             let changed = changed.map_err(|error| failed("change", &name, &error))?;
-            let done = if dry_run { "could be changed" } else { "changed" };
+            let done = if dry_run {
+                "could be changed"
+            } else {
+                "changed"
+            };
             session.talk.note(format!("{} {done}", changed.name));
             answer(output, &changed)
         }
-        Command::AddPartitions { topic, to, yes, output } => {
+        Command::AddPartitions {
+            topic,
+            to,
+            yes,
+            output,
+        } => {
             let (admin, target) = session.admin("add partitions").await?;
             let name = target.topic(&topic);
             let now = get(&admin, &name).await?.partitions;
@@ -152,7 +182,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             )?;
             let grown = admin.add_partitions(&name, to).await;
             let grown = grown.map_err(|error| failed("grow", &name, &error))?;
-            session.talk.note(format!("{} has {} partitions", grown.name, grown.partitions));
+            session.talk.note(format!(
+                "{} has {} partitions",
+                grown.name, grown.partitions
+            ));
             answer(output, &grown)
         }
         Command::Delete(args) => delete::topics(args, session).await,
@@ -169,7 +202,10 @@ fn answer(output: OutputArgs, topic: &Topic) -> Outcome {
 }
 
 async fn get(admin: &Admin, name: &str) -> Outcome<Topic> {
-    admin.get_topic(name).await.map_err(|error| failed("find", name, &error))
+    admin
+        .get_topic(name)
+        .await
+        .map_err(|error| failed("find", name, &error))
 }
 
 fn failed(doing: &str, name: &str, error: &Error) -> Failure {

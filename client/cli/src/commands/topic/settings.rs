@@ -139,10 +139,19 @@ impl SettingArgs {
             ("config.durability", self.durability.is_some()),
             ("config.compression", self.compression.is_some()),
             ("config.message_bytes_max", self.message_bytes_max.is_some()),
-            ("config.timestamp_ahead_ms_max", self.timestamp_ahead_max.is_some()),
-            ("config.min_in_sync_replicas", self.min_in_sync_replicas.is_some()),
+            (
+                "config.timestamp_ahead_ms_max",
+                self.timestamp_ahead_max.is_some(),
+            ),
+            (
+                "config.min_in_sync_replicas",
+                self.min_in_sync_replicas.is_some(),
+            ),
         ];
-        given.into_iter().filter_map(|(path, given)| given.then_some(path)).collect()
+        given
+            .into_iter()
+            .filter_map(|(path, given)| given.then_some(path))
+            .collect()
     }
 }
 
@@ -171,9 +180,8 @@ fn retention_bytes(text: &str) -> Result<Setting<i64>, String> {
 }
 
 fn millis(text: &str) -> Result<Setting<i64>, String> {
-    let fit = |time: Duration| {
-        i64::try_from(time.as_millis()).map_err(|_| format!("{text} is too long"))
-    };
+    let fit =
+        |time: Duration| i64::try_from(time.as_millis()).map_err(|_| format!("{text} is too long"));
     or_default(text, |text| parse_duration(text).and_then(fit))
 }
 
@@ -188,13 +196,17 @@ fn bytes_i32(text: &str) -> Result<Setting<i32>, String> {
 }
 
 fn number(text: &str) -> Result<Setting<i32>, String> {
-    or_default(text, |text| text.parse().map_err(|_| format!("{text:?} is no number")))
+    or_default(text, |text| {
+        text.parse().map_err(|_| format!("{text:?} is no number"))
+    })
 }
 
 fn one_of<T: ValueEnum>(text: &str) -> Result<Setting<T>, String> {
     or_default(text, |text| {
         T::from_str(text, true).map_err(|_| {
-            let names = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let names = T::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value);
             let names: Vec<_> = names.map(|value| value.get_name().to_owned()).collect();
             format!("there are {} and default", names.join(", "))
         })
@@ -225,7 +237,10 @@ mod tests {
         assert_eq!(config.retention_ms, Some(604_800_000));
         assert_eq!(config.durability, Some(Durability::Replicated as i32));
         assert_eq!(config.segment_bytes, None);
-        assert_eq!(settings.paths(), ["config.retention_ms", "config.durability"]);
+        assert_eq!(
+            settings.paths(),
+            ["config.retention_ms", "config.durability"]
+        );
     }
 
     #[test]
@@ -237,10 +252,22 @@ mod tests {
 
     #[test]
     fn for_ever_is_minus_one_and_nonsense_is_refused() {
-        assert_eq!(parse(&["--retention", "forever"]).unwrap().config().retention_ms, Some(-1));
+        assert_eq!(
+            parse(&["--retention", "forever"])
+                .unwrap()
+                .config()
+                .retention_ms,
+            Some(-1)
+        );
         assert!(parse(&["--retention", "7"]).is_err());
         assert!(parse(&["--message-bytes-max", "3GiB"]).is_err());
-        let error = parse(&["--compression", "rar"]).err().expect("refused").to_string();
-        assert!(error.contains("there are none, gzip, snappy, lz4, zstd and default"), "{error}");
+        let error = parse(&["--compression", "rar"])
+            .err()
+            .expect("refused")
+            .to_string();
+        assert!(
+            error.contains("there are none, gzip, snappy, lz4, zstd and default"),
+            "{error}"
+        );
     }
 }

@@ -53,7 +53,10 @@ impl From<Topic> for TopicView {
             partitions: topic.partitions,
             replication_factor: topic.replication_factor,
             config: topic.config.map(ConfigView::from).unwrap_or_default(),
-            effective_config: topic.effective_config.map(ConfigView::from).unwrap_or_default(),
+            effective_config: topic
+                .effective_config
+                .map(ConfigView::from)
+                .unwrap_or_default(),
             revision: topic.revision,
             create_time_ms: topic.create_time_ms,
         }
@@ -99,21 +102,39 @@ impl ConfigView {
         let time = |millis: u64| show_duration(Duration::from_millis(millis));
         let text = |text: Option<&'static str>| text.map(str::to_owned);
         vec![
-            ("retention", self.retention_ms.map(|ms| or("forever", ms, &time))),
-            ("retention-bytes", self.retention_bytes.map(|n| or("unbounded", n, &show_bytes))),
+            (
+                "retention",
+                self.retention_ms.map(|ms| or("forever", ms, &time)),
+            ),
+            (
+                "retention-bytes",
+                self.retention_bytes
+                    .map(|n| or("unbounded", n, &show_bytes)),
+            ),
             ("durability", text(self.durability)),
             ("compression", text(self.compression)),
             (
                 "message-bytes-max",
-                self.message_bytes_max.map(|n| or("unbounded", n.into(), &show_bytes)),
+                self.message_bytes_max
+                    .map(|n| or("unbounded", n.into(), &show_bytes)),
             ),
-            ("segment-bytes", self.segment_bytes.map(|n| or("unbounded", n, &show_bytes))),
-            ("segment-age", self.segment_ms.map(|ms| or("forever", ms, &time))),
+            (
+                "segment-bytes",
+                self.segment_bytes.map(|n| or("unbounded", n, &show_bytes)),
+            ),
+            (
+                "segment-age",
+                self.segment_ms.map(|ms| or("forever", ms, &time)),
+            ),
             (
                 "timestamp-ahead-max",
-                self.timestamp_ahead_ms_max.map(|ms| or("forever", ms, &time)),
+                self.timestamp_ahead_ms_max
+                    .map(|ms| or("forever", ms, &time)),
             ),
-            ("min-in-sync-replicas", self.min_in_sync_replicas.map(|n| n.to_string())),
+            (
+                "min-in-sync-replicas",
+                self.min_in_sync_replicas.map(|n| n.to_string()),
+            ),
         ]
     }
 }
@@ -142,7 +163,9 @@ pub(super) struct TopicList {
 
 impl From<Vec<Topic>> for TopicList {
     fn from(topics: Vec<Topic>) -> TopicList {
-        TopicList { topics: topics.into_iter().map(TopicView::from).collect() }
+        TopicList {
+            topics: topics.into_iter().map(TopicView::from).collect(),
+        }
     }
 }
 
@@ -218,7 +241,10 @@ impl TopicDescription {
     /// Of a topic and the state of its partitions.
     pub(super) fn new(topic: Topic, partitions: Vec<Partition>) -> TopicDescription {
         let partitions = partitions.into_iter().map(PartitionView::from).collect();
-        TopicDescription { topic: topic.into(), partitions }
+        TopicDescription {
+            topic: topic.into(),
+            partitions,
+        }
     }
 }
 
@@ -234,11 +260,18 @@ impl Answer for TopicDescription {
         ]);
         let given = self.topic.config.lines();
         let setting = |(name, value): (&'static str, Option<String>)| {
-            let own = given.iter().any(|(given, value)| *given == name && value.is_some());
+            let own = given
+                .iter()
+                .any(|(given, value)| *given == name && value.is_some());
             let source = if own { "set" } else { "default" };
             value.map(|value| vec![name.to_owned(), value, source.to_owned()])
         };
-        let settings = self.topic.effective_config.lines().into_iter().filter_map(setting);
+        let settings = self
+            .topic
+            .effective_config
+            .lines()
+            .into_iter()
+            .filter_map(setting);
         let row = |p: &PartitionView| {
             vec![
                 p.partition.to_string(),
@@ -265,7 +298,11 @@ impl Answer for TopicDescription {
             "{}\n{summary}\n\n{}\n\n{}",
             self.topic.table(),
             columns(&["setting", "value", "source"], &[], settings),
-            columns(&header, &[0, 1, 3, 4, 5, 6, 7], self.partitions.iter().map(row)),
+            columns(
+                &header,
+                &[0, 1, 3, 4, 5, 6, 7],
+                self.partitions.iter().map(row)
+            ),
         )
     }
 
@@ -275,5 +312,9 @@ impl Answer for TopicDescription {
 }
 
 fn ids(brokers: &[i32]) -> String {
-    brokers.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+    brokers
+        .iter()
+        .map(i32::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
