@@ -110,6 +110,7 @@ pub struct EpochJob {
     pub(crate) shared: Arc<Shared>,
     /// Version and contents; `None` if the file holds the epoch already.
     pub(crate) file: Option<(u64, Vec<u8>)>,
+    /// Above the partition's own, innermost first.
     pub(crate) dirs: Vec<PathBuf>,
 }
 
@@ -151,6 +152,7 @@ pub struct StartJob {
     pub log_start: Offset,
     pub(crate) env: Arc<LogEnv>,
     pub(crate) shared: Arc<Shared>,
+    /// Above the partition's own, innermost first.
     pub(crate) dirs: Vec<PathBuf>,
 }
 

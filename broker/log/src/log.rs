@@ -171,7 +171,7 @@ impl Log {
             env: Arc::clone(&self.env),
             shared: Arc::clone(&self.shared),
             file,
-            dirs: self.unsynced_dirs(),
+            dirs: self.unsynced_dirs_above(),
         }
     }
 
@@ -330,6 +330,11 @@ impl Log {
             Some(_) => files::dirs_to_root(self.key),
             None => Vec::new(),
         }
+    }
+
+    /// Those above the partition's own, which a job that replaces a file in it syncs anyway.
+    pub(crate) fn unsynced_dirs_above(&self) -> Vec<PathBuf> {
+        self.unsynced_dirs().into_iter().skip(1).collect()
     }
 
     fn must_roll_before(&self, header: &BatchHeader) -> bool {

@@ -71,7 +71,7 @@ impl Log {
             log_start: self.log_start,
             env: Arc::clone(&self.env),
             shared: Arc::clone(&self.shared),
-            dirs: self.unsynced_dirs(),
+            dirs: self.unsynced_dirs_above(),
         })
     }
 

@@ -281,6 +281,7 @@ impl<'a> Part<'a> {
         let Some(header) = self.context().header(&head, offset, true) else {
             return Ok(None);
         };
+        let bytes_max = bytes_max.min(BATCH_BYTES_MAX);
         let bytes = reader.get(position, header.size_bytes.max(bytes_max))?;
         let mut taken = 0;
         while offset < limit && taken < bytes.len() {

@@ -21,6 +21,11 @@ pub(crate) const NOW: Now = Now {
     wall_ms: 1_700_000_000_000,
 };
 
+/// Whether to take everything instead of a sample; for the release build.
+pub(crate) fn is_exhaustive() -> bool {
+    std::env::var_os("HEADWATER_EXHAUSTIVE").is_some()
+}
+
 /// Small segments, so that everything rolls.
 pub(crate) fn config() -> LogConfig {
     LogConfig {

@@ -1,6 +1,6 @@
 //! A crash after every single call to the disk, in a history that does everything, and again in the recovery from it.
 
-use crate::common::{Bench, KEY, NOW, batch_of_values, config, values};
+use crate::common::{Bench, KEY, NOW, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::{SimDisk, Survival};
 use headwater_log::{Log, Now};
 use headwater_record::{LeaderEpoch, Offset};
@@ -207,10 +207,6 @@ fn survivals(seeds: u64) -> impl Iterator<Item = Survival> {
     [Survival::Nothing, Survival::Everything]
         .into_iter()
         .chain(seeded)
-}
-
-fn is_exhaustive() -> bool {
-    std::env::var_os("HEADWATER_EXHAUSTIVE").is_some()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! `HEADWATER_EXHAUSTIVE=1` takes every byte; otherwise a sample.
 
-use crate::common::{Bench, KEY, NOW, batch_of, batch_of_values, config, values};
+use crate::common::{Bench, KEY, NOW, batch_of, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::{SimDisk, Survival};
 use headwater_log::{Log, LogConfig, LogError, Now, ProducerCheck, RecoveryReport};
 use headwater_record::{BatchHeader, LeaderEpoch, Offset, ProducerIdentity};
@@ -132,8 +132,7 @@ impl Scene {
     /// Runs `check` for a flip and a cut at every byte of the file's tail, or at a sample.
     fn damage_each(&self, file: &PathBuf, len: u64, sample: u64, check: impl Fn(&SimDisk, Damage)) {
         let first = len.saturating_sub(TAIL_BYTES);
-        let exhaustive = std::env::var_os("HEADWATER_EXHAUSTIVE").is_some();
-        let stride = match exhaustive {
+        let stride = match is_exhaustive() {
             true => 1,
             // Odd, so that every bit has its turn.
             false => ((len - first) / sample) | 1,
@@ -246,7 +245,7 @@ fn is_segment(path: &str) -> bool {
 fn damage_below_the_mark_loses_exactly_what_it_hit() {
     let scene = Scene::new(false, true);
     for (file, len) in scene.files(is_segment) {
-        scene.damage_each(&file, len, 60, |disk, damage| {
+        scene.damage_each(&file, len, 25, |disk, damage| {
             for clean in [true, false] {
                 let context = format!("{} {damage:?} clean {clean}", file.display());
                 let (log, report) = scene.open(disk, clean);
@@ -287,7 +286,8 @@ fn damage_above_the_mark_ends_the_log_with_a_report() {
         .find(|batch| batch.offsets.start == scene.mark)
         .unwrap();
     let above = mark.bytes.start;
-    for byte in above..len {
+    let stride = if is_exhaustive() { 1 } else { 7 };
+    for byte in (above..len).step_by(stride) {
         for damage in [Damage::Flip(byte, (byte % 8) as u8), Damage::Cut(byte)] {
             let disk = scene.disk.snapshot();
             let (kept, cut) = match damage {
@@ -337,13 +337,13 @@ fn a_damaged_index_changes_no_answer() {
         let view = log.view();
         let find = |ms| view.find_time(ms, Offset::MAX, 1 << 20).unwrap();
         (0..8_300)
-            .step_by(230)
+            .step_by(900)
             .map(|ms| find(ms).map(|(offset, _)| offset.get()))
             .collect()
     };
     let expected_times = times(&scene.open(&scene.disk, true).0);
     for (file, len) in scene.files(|path| path.ends_with("index")) {
-        scene.damage_each(&file, len, 20, |disk, damage| {
+        scene.damage_each(&file, len, 6, |disk, damage| {
             for clean in [true, false] {
                 let context = format!("{} {damage:?} clean {clean}", file.display());
                 let (log, report) = scene.open(disk, clean);
@@ -361,7 +361,7 @@ fn a_damaged_epochs_file_is_made_anew() {
     let files = scene.files(|path| path.ends_with("epochs"));
     assert_eq!(files.len(), 1);
     for (file, len) in files {
-        scene.damage_each(&file, len, 60, |disk, damage| {
+        scene.damage_each(&file, len, 30, |disk, damage| {
             for clean in [true, false] {
                 let disk = &disk.snapshot();
                 let (log, report) = scene.open(disk, clean);
@@ -384,7 +384,7 @@ fn a_damaged_epochs_file_is_made_anew() {
 fn a_damaged_mark_file_loses_nothing() {
     let scene = Scene::new(true, false);
     for (file, len) in scene.files(|path| path.starts_with("marks")) {
-        scene.damage_each(&file, len, 100, |disk, damage| {
+        scene.damage_each(&file, len, 40, |disk, damage| {
             let (log, _) = scene.open(disk, false);
             assert_eq!(read_all(&log), scene.expected(&[], scene.end), "{damage:?}");
         });
@@ -428,7 +428,7 @@ fn a_damaged_producer_snapshot_changes_no_answer() {
     let files = scene.files(|path| path.ends_with(".producers"));
     assert!(files.len() >= 2);
     for (file, len) in files {
-        scene.damage_each(&file, len, 30, |disk, damage| {
+        scene.damage_each(&file, len, 12, |disk, damage| {
             for clean in [true, false] {
                 let (log, _) = scene.open(disk, clean);
                 assert_eq!(checks(&log), expected, "{} {damage:?}", file.display());
@@ -457,7 +457,7 @@ fn damaged_append_times_make_retention_later_at_most() {
         "{expected:?}"
     );
     for (file, len) in scene.files(|path| path.ends_with("append-times")) {
-        scene.damage_each(&file, len, 100, |disk, damage| {
+        scene.damage_each(&file, len, 40, |disk, damage| {
             for clean in [true, false] {
                 let (mut log, _) = scene.open(disk, clean);
                 for (&kept_ms, &expected) in kept.iter().zip(&expected) {
@@ -479,7 +479,7 @@ fn a_damaged_log_start_is_found_in_its_copy_or_reported() {
     let files = scene.files(|path| path.ends_with("start"));
     assert_eq!(files.len(), 1);
     for (file, len) in files {
-        scene.damage_each(&file, len, 100, |disk, damage| {
+        scene.damage_each(&file, len, 48, |disk, damage| {
             let (log, report) = scene.open(disk, false);
             let copies = match damage {
                 Damage::Flip(..) => 1,
@@ -500,7 +500,7 @@ fn a_damaged_state_file_changes_no_answer() {
     let files = scene.files(|path| path.ends_with("state"));
     assert_eq!(files.len(), 1);
     for (file, len) in files {
-        scene.damage_each(&file, len, 100, |disk, damage| {
+        scene.damage_each(&file, len, 40, |disk, damage| {
             let (log, report) = scene.open(disk, true);
             assert_eq!(read_all(&log), scene.expected(&[], scene.end), "{damage:?}");
             assert!(report.scanned_bytes > 0, "the damaged file was believed");

@@ -1,6 +1,6 @@
 //! Random histories against a plain vector: append, roll, sync, read, truncate, delete, retain, stop, crash.
 
-use crate::common::{Bench, KEY, NOW, batch_of_values, config, values};
+use crate::common::{Bench, KEY, NOW, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::Survival;
 use headwater_log::{Log, LogConfig, LogError, Now};
 use headwater_record::{LeaderEpoch, Offset};
@@ -77,19 +77,7 @@ impl History {
     fn step(&mut self) {
         self.model.now.monotonic_ms += 10_000;
         self.model.now.wall_ms += 10_000;
-        let op = self.rng.below(0..40);
-        if std::env::var_os("HEADWATER_SEED").is_some() {
-            let log = self.log.as_ref().unwrap();
-            eprintln!(
-                "op {op}: {:?} {}..{} synced {} segments {}",
-                log.damaged(),
-                log.log_start(),
-                log.end(),
-                log.synced_end(),
-                log.segment_count()
-            );
-        }
-        match op {
+        match self.rng.below(0..40) {
             0..=17 => self.append(),
             18..=23 => self.sync(),
             24..=28 => self.read(),
@@ -317,11 +305,7 @@ fn check_seed(seed: u64, steps: usize) {
 
 #[test]
 fn random_histories_agree_with_a_vector() {
-    let seeds = if std::env::var_os("HEADWATER_EXHAUSTIVE").is_some() {
-        3000
-    } else {
-        60
-    };
+    let seeds = if is_exhaustive() { 3_000 } else { 25 };
     for seed in 0..seeds {
         check_seed(seed, 200);
     }
