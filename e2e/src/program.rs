@@ -26,13 +26,15 @@ impl Program {
 /// The folder that holds the programs, in the profile of this test. Building is quick when
 /// nothing has changed, and makes sure that no old program is tested.
 static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-    // <target>/<profile>/deps/<test>
-    let test = std::env::current_exe().expect("this program has a path");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("cargo puts tests three folders deep")
+    // <target>/<profile>/deps/<test>, or <target>/<profile>/<program>
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut folder = program
+        .parent()
+        .expect("a program is in a folder")
         .to_owned();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
     let target = folder
         .parent()
         .expect("a profile is inside of a target folder");

@@ -12,31 +12,80 @@ mod process;
 mod tidy;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 /// Chores of this repository.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Chore,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Chore {
     /// Makes the committed Rust code and descriptors from the .proto files.
     Codegen,
     /// Measures what this machine can do at best, to hold the broker against.
     #[command(subcommand)]
     Floor(floor::Floor),
+    /// Measures a broker beside the floors and writes docs/benchmarks.md.
+    Bench {
+        /// Runs of each subject, interleaved.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Codegen => codegen::write(repository()),
-        Command::Floor(floor) => floor::run(floor),
+        Chore::Codegen => codegen::write(repository()),
+        Chore::Floor(floor) => floor::run(floor),
+        Chore::Bench { runs } => bench(runs),
     }
+}
+
+/// Starts the program that measures, which knows the broker; this one must not, or it could not be
+/// built when the generated code is broken. Everything is built optimised first.
+fn bench(runs: usize) -> Result<()> {
+    let cargo = |arguments: &[&str]| -> Result<()> {
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(program)
+            .args(arguments)
+            .current_dir(repository())
+            .status()?;
+        ensure!(status.success(), "cargo {} has failed", arguments.join(" "));
+        Ok(())
+    };
+    cargo(&["build", "--release", "--package", "xtask"])?;
+    // <target>/debug/xtask runs this, <target>/release/xtask is measured.
+    let own = std::env::current_exe()?;
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("cargo puts programs two folders deep")?;
+    let floors = target.join("release/xtask");
+    let floors = floors
+        .to_str()
+        .context("the target folder's name is not UTF-8")?;
+    let measure = [
+        "run",
+        "--release",
+        "--package",
+        "headwater-e2e",
+        "--bin",
+        "measure",
+        "--",
+    ];
+    cargo(
+        &[
+            &measure[..],
+            &[floors, "docs/benchmarks.md", &runs.to_string()],
+        ]
+        .concat(),
+    )
 }
 
 /// The top folder of the repository.

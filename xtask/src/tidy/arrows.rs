@@ -62,7 +62,16 @@ const TABLE: &[Rule] = &[
         krate: "headwater-core",
         ours: &["headwater-log", "headwater-record"],
         // prost: for messages that the core itself keeps on disk, never for the wire contract.
-        others: Only(&["bytes", "crc32c", "prost", "thiserror", "tracing", "uuid"]),
+        // strsim: an unknown topic is refused with the nearest name that exists.
+        others: Only(&[
+            "bytes",
+            "crc32c",
+            "prost",
+            "strsim",
+            "thiserror",
+            "tracing",
+            "uuid",
+        ]),
     },
     Rule {
         krate: "headwater-broker",
