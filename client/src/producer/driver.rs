@@ -95,11 +95,13 @@ impl Driver {
     pub(super) async fn run(mut self) {
         loop {
             let now = BootTime::now();
+            // Asked first: behind a close nothing is handed in, so that `activate` sees all.
+            let closed = self.accumulator.is_closed();
             self.activate();
             self.expire(now);
             self.watch_progress(now);
             let due = self.pump(now);
-            if self.active.is_empty() && self.accumulator.is_closed() {
+            if closed && self.active.is_empty() {
                 return;
             }
             self.refresh_topics(now);
