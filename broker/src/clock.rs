@@ -62,7 +62,8 @@ impl Clock {
     }
 }
 
-fn wall_ms() -> i64 {
+/// Milliseconds since the epoch, by the wall clock.
+pub fn wall_ms() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

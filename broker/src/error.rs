@@ -106,6 +106,9 @@ pub enum BrokerError {
     /// The broker is about to stop.
     #[error("the broker is about to stop")]
     Draining,
+    /// The disk is full; the metadata could not grow.
+    #[error("storage is full")]
+    StorageFull,
     /// The data directory has failed.
     #[error("the data directory has failed: {0}")]
     StorageFailed(String),

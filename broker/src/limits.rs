@@ -118,3 +118,7 @@ pub const PRODUCERS_PER_PARTITION_MAX: usize = 1_000;
 
 /// The least window of a connection, where memory is short: one batch of ordinary size.
 pub const HTTP2_CONNECTION_WINDOW_BYTES_MIN: u32 = 1 << 20;
+
+/// Commands of the metadata that share one round of syncs: bounds the time until the first of
+/// them is answered.
+pub const METADATA_COMMANDS_PER_GROUP_MAX: usize = 128;

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::admin_http::{self, AdminState, Readiness};
 use crate::auth::AllowAll;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_ms};
 use crate::config::Settings;
 use crate::facade::{Broker, BrokerIdentity, BrokerParts, Finding, Findings, Severity};
 use crate::grpc;
@@ -242,7 +242,14 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
     let mut backend = LocalBackend::open(disk.clone())
         .with_context(|| format!("in the data directory {data_dir}"))?;
     let cluster_id = form(settings, &mut identity, &mut backend)?;
-    let broker_id = register(settings, &mut identity, &mut backend, &clock)?;
+    let incarnation = IncarnationId(Uuid::new_v4());
+    let broker_id = register(
+        settings,
+        &mut identity,
+        &mut backend,
+        incarnation,
+        &findings,
+    )?;
     add_findings(&findings, &found, backend.report(), &settings.node_name);
 
     add_loss_finding(&findings, &found, backend.image(), settings);
@@ -305,6 +312,8 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
     if metrics.partitions_offline.get() == 0 {
         marks.settle()?;
     }
+    // Only now, with what was found acted upon, may it be forgotten.
+    identity.confirm(incarnation, broker_id)?;
     let (partitions, elapsed_ms) = (registry.len(), started.elapsed().as_millis() as u64);
     tracing::info!(
         partitions,
@@ -340,6 +349,12 @@ fn form(
     identity: &mut Identity,
     backend: &mut LocalBackend,
 ) -> anyhow::Result<ClusterId> {
+    if identity.broker().is_some() && backend.report().created {
+        bail!(
+            "the metadata of the data directory {} is gone; restore the directory metadata",
+            settings.data_dir.display()
+        );
+    }
     let cluster = match identity.cluster() {
         Some(cluster) => cluster,
         None if settings.form => {
@@ -375,10 +390,10 @@ fn register(
     settings: &Settings,
     identity: &mut Identity,
     backend: &mut LocalBackend,
-    clock: &Clock,
+    incarnation: IncarnationId,
+    findings: &Findings,
 ) -> anyhow::Result<BrokerId> {
-    let incarnation = IncarnationId(Uuid::new_v4());
-    identity.begin_incarnation(incarnation, clock.now().wall_ms)?;
+    identity.begin_incarnation(incarnation, wall_ms())?;
     let command = Command::RegisterBroker(RegisterBroker {
         storage: identity.storage(),
         incarnations: identity.incarnations().to_vec(),
@@ -387,8 +402,23 @@ fn register(
         feature_level_max: FEATURE_LEVEL,
     });
     match backend.propose(&command)? {
-        Applied::BrokerRegistered { broker, .. } => {
-            identity.confirm(incarnation, broker)?;
+        Applied::BrokerRegistered {
+            broker,
+            rolled_back,
+            ..
+        } => {
+            if rolled_back {
+                findings.add(Finding {
+                    severity: Severity::Critical,
+                    reason: "STORAGE_ROLLED_BACK",
+                    subject: settings.data_dir.display().to_string(),
+                    message: "the data directory is an old copy of itself; what was acknowledged \
+                              after the copy was made is missing"
+                        .to_owned(),
+                    remedy: "restore the newest copy; never run two copies of one directory"
+                        .to_owned(),
+                });
+            }
             Ok(broker)
         }
         other => unreachable!("a registration was asked for, got {other:?}"),

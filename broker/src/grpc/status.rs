@@ -179,6 +179,7 @@ fn facts(error: &BrokerError) -> Facts {
         BrokerError::Draining => {
             Facts::new(Code::Unavailable, "DRAINING", message).retry(RETRY_AFTER)
         }
+        BrokerError::StorageFull => refusal_facts(&Refusal::StorageFull, message),
         BrokerError::StorageFailed(_) => Facts::new(Code::Unavailable, "STORAGE_FAILED", message),
         BrokerError::Denied { .. } => Facts::new(Code::PermissionDenied, "DENIED", message),
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use headwater_core::ids::TopicId;
-use headwater_core::metadata::{Applied, Command, Image, LocalBackend, MetadataError};
-use tokio::sync::watch;
+use headwater_core::metadata::{Command, Image, LocalBackend};
+use tokio::sync::{oneshot, watch};
 
-use super::{Applier, Proposal};
+use super::{Applier, Proposal, Reply};
+use crate::error::BrokerError;
+use crate::limits::METADATA_COMMANDS_PER_GROUP_MAX;
 use crate::storage::Storage;
 
 pub(super) struct Driver {
@@ -24,35 +26,66 @@ impl Driver {
         let mut trash = true;
         loop {
             let wait = if trash { Duration::ZERO } else { Duration::MAX };
-            match mailbox.recv_timeout(wait) {
-                Ok(Proposal::Command { command, reply }) => {
-                    trash |= matches!(*command, Command::DeleteTopic(_));
-                    drop(reply.send(self.propose(*command)));
+            let first = match mailbox.recv_timeout(wait) {
+                Ok(first) => first,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    trash = self.empty_trash();
+                    continue;
                 }
-                Ok(Proposal::Stop { done }) => {
-                    let _ = done.send(());
-                    return;
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => trash = self.empty_trash(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            };
+            // Whatever waits is one group: it shares the syncs.
+            let mut commands = Vec::new();
+            let mut stop = None;
+            let rest = mailbox.try_iter().take(METADATA_COMMANDS_PER_GROUP_MAX - 1);
+            for proposal in std::iter::once(first).chain(rest) {
+                match proposal {
+                    Proposal::Command { command, reply } => commands.push((*command, reply)),
+                    Proposal::Stop { done } => stop = Some(done),
+                }
+            }
+            trash |= commands
+                .iter()
+                .any(|(command, _)| matches!(command, Command::DeleteTopic(_)));
+            self.propose(commands);
+            if let Some(done) = stop {
+                let _ = done.send(());
+                return;
             }
         }
     }
 
-    fn propose(&mut self, command: Command) -> Result<Applied, MetadataError> {
-        let result = self.backend.propose(&command);
-        match &result {
-            Ok(applied) => {
+    fn propose(&mut self, group: Vec<(Command, Reply)>) {
+        let (commands, replies): (Vec<Command>, Vec<Reply>) = group.into_iter().unzip();
+        match self.backend.propose_all(&commands) {
+            Ok(results) => {
                 let image = Arc::new(self.backend.image().clone());
-                self.applier.apply(&image, applied);
+                for applied in results.iter().flatten() {
+                    self.applier.apply(&image, applied);
+                }
+                let revision = image.revision().0;
                 self.image.store(image);
-                self.revision
-                    .send_replace(self.backend.image().revision().0);
+                self.revision.send_replace(revision);
+                for (reply, result) in replies.into_iter().zip(results) {
+                    drop(reply.send(result.map_err(BrokerError::from)));
+                }
             }
-            Err(MetadataError::Refused(_)) => {}
-            Err(error) => self.storage.fail_with(&error.to_string()),
+            Err(error) => {
+                if error.is_full() {
+                    self.storage.met_full();
+                } else {
+                    self.storage.fail_with(&error.to_string());
+                }
+                for reply in replies {
+                    let error = if error.is_full() {
+                        BrokerError::StorageFull
+                    } else {
+                        BrokerError::StorageFailed(error.to_string())
+                    };
+                    drop(reply.send(Err(error)));
+                }
+            }
         }
-        result
     }
 
     /// Returns whether more is to be done.
@@ -62,8 +95,9 @@ impl Driver {
         };
         if let Some(topic) = step.finished {
             let (id, broker) = (TopicId(topic), self.applier.own);
-            let confirmed = self.propose(Command::ConfirmTopicDeleted { id, broker });
-            if let Err(error) = confirmed {
+            let (reply, mut answer) = oneshot::channel();
+            self.propose(vec![(Command::ConfirmTopicDeleted { id, broker }, reply)]);
+            if let Ok(Err(error)) = answer.try_recv() {
                 tracing::warn!(%topic, %error, "the deletion of a topic could not be confirmed");
             }
         }

@@ -11,7 +11,7 @@ pub use apply::Applier;
 use arc_swap::ArcSwap;
 use headwater_core::ids::ProducerId;
 use headwater_core::limits::PRODUCER_ID_BLOCK;
-use headwater_core::metadata::{Applied, Command, Image, LocalBackend, MetadataError};
+use headwater_core::metadata::{Applied, Command, Image, LocalBackend};
 use headwater_core::names::ProducerName;
 use tokio::sync::{Mutex, oneshot, watch};
 
@@ -28,15 +28,13 @@ pub struct MetadataHandle {
     producer_ids: Arc<Mutex<Range<i64>>>,
 }
 
-/// A command on its way.
+/// The way back of a command's outcome.
+type Reply = oneshot::Sender<Result<Applied, BrokerError>>;
+
+/// What the thread is told.
 enum Proposal {
-    Command {
-        command: Box<Command>,
-        reply: oneshot::Sender<Result<Applied, MetadataError>>,
-    },
-    Stop {
-        done: oneshot::Sender<()>,
-    },
+    Command { command: Box<Command>, reply: Reply },
+    Stop { done: oneshot::Sender<()> },
 }
 
 impl MetadataHandle {
@@ -89,12 +87,7 @@ impl MetadataHandle {
             command: Box::new(command),
             reply,
         }));
-        match answer.await {
-            Ok(Ok(applied)) => Ok(applied),
-            Ok(Err(MetadataError::Refused(refused))) => Err(refused.into()),
-            Ok(Err(error)) => Err(BrokerError::StorageFailed(error.to_string())),
-            Err(_) => Err(BrokerError::Draining),
-        }
+        answer.await.unwrap_or(Err(BrokerError::Draining))
     }
 
     /// An id that nobody else will ever have.

@@ -37,7 +37,13 @@ impl Replica {
             self.epoch_pending = Some([append].into());
             return;
         }
-        let Append { ticket, ref batch, acks, order, .. } = append;
+        let Append {
+            ticket,
+            ref batch,
+            acks,
+            order,
+            ..
+        } = append;
         let producer_id = batch.header().producer.map(|producer| producer.id);
         let result = self.try_append(context, &append, outputs);
         if let (Ok(_), Some(order)) = (&result, order) {
@@ -52,7 +58,12 @@ impl Replica {
         if let Some(id) = counted {
             *self.unacked.entry(id).or_default() += 1;
         }
-        let pending = Pending { ticket, result, needs, producer_id: counted };
+        let pending = Pending {
+            ticket,
+            result,
+            needs,
+            producer_id: counted,
+        };
         match acks {
             Acks::None => self.answer(pending, outputs),
             Acks::Leader => self.pending_leader.push_back(pending),
@@ -67,7 +78,9 @@ impl Replica {
         append: &Append,
         outputs: &mut Vec<Output>,
     ) -> Result<Outcome, Refusal> {
-        let Some(epoch) = self.leader_epoch else { return Err(Refusal::NotLeader) };
+        let Some(epoch) = self.leader_epoch else {
+            return Err(Refusal::NotLeader);
+        };
         if self.failed {
             return Err(Refusal::StorageFailed);
         }
@@ -78,12 +91,18 @@ impl Replica {
         }
         self.check_batch(context, append)?;
         if let Some(duplicate) = self.check_sequence(context, append)? {
-            return Ok(Outcome::Appended { appended: duplicate, duplicate: true });
+            return Ok(Outcome::Appended {
+                appended: duplicate,
+                duplicate: true,
+            });
         }
         if let Some(expected) = append.expected_offset
             && expected != self.log.end()
         {
-            return Err(Refusal::OffsetMismatch { expected, actual: self.log.end() });
+            return Err(Refusal::OffsetMismatch {
+                expected,
+                actual: self.log.end(),
+            });
         }
         if context.storage_full {
             return Err(Refusal::StorageFull);
@@ -106,7 +125,10 @@ impl Replica {
         }
         let max = self.config.message_bytes_max;
         if header.size_bytes > max {
-            return Err(Refusal::TooLarge { got: header.size_bytes, max });
+            return Err(Refusal::TooLarge {
+                got: header.size_bytes,
+                max,
+            });
         }
         let ahead_ms_max = self.config.timestamp_ahead_ms_max;
         let latest_ms = context.now.wall_ms.saturating_add_unsigned(ahead_ms_max);
@@ -144,7 +166,12 @@ impl Replica {
         }
         let max = PRODUCER_BATCHES_UNACKED_MAX;
         match append.batch.header().producer {
-            Some(producer) if self.unacked.get(&producer.id).is_some_and(|&count| count >= max) => {
+            Some(producer)
+                if self
+                    .unacked
+                    .get(&producer.id)
+                    .is_some_and(|&count| count >= max) =>
+            {
                 Err(Refusal::TooManyUnacked { max })
             }
             _ => Ok(None),
@@ -161,8 +188,12 @@ impl Replica {
         match self.log.append(&append.batch, epoch, context.now) {
             Ok(appended) => {
                 self.progress.written(self.log.end());
-                self.unsynced_since_ms.get_or_insert(context.now.monotonic_ms);
-                Ok(Outcome::Appended { appended, duplicate: false })
+                self.unsynced_since_ms
+                    .get_or_insert(context.now.monotonic_ms);
+                Ok(Outcome::Appended {
+                    appended,
+                    duplicate: false,
+                })
             }
             Err(error) if error.is_full() => Err(Refusal::StorageFull),
             Err(error) => {
@@ -195,11 +226,17 @@ impl Replica {
     pub(super) fn complete(&mut self, outputs: &mut Vec<Output>) {
         self.progress.advance(self.config.min_in_sync);
         let stored = self.progress.stored_end();
-        while let Some(pending) = self.pending_leader.pop_front_if(|next| next.needs <= stored) {
+        while let Some(pending) = self
+            .pending_leader
+            .pop_front_if(|next| next.needs <= stored)
+        {
             self.answer(pending, outputs);
         }
         let committed = self.progress.high_watermark();
-        while let Some(pending) = self.pending_all.pop_front_if(|next| next.needs <= committed) {
+        while let Some(pending) = self
+            .pending_all
+            .pop_front_if(|next| next.needs <= committed)
+        {
             self.answer(pending, outputs);
         }
         let waiting = !self.pending_leader.is_empty() || !self.pending_all.is_empty();
@@ -223,7 +260,10 @@ impl Replica {
     /// Storage has failed: nobody is told that anything is stored from here on.
     pub(super) fn fail_all(&mut self, outputs: &mut Vec<Output>) {
         self.failed = true;
-        let waiting = self.pending_leader.drain(..).chain(self.pending_all.drain(..));
+        let waiting = self
+            .pending_leader
+            .drain(..)
+            .chain(self.pending_all.drain(..));
         outputs.extend(waiting.map(|pending| {
             let result = pending.result.and(Err(Refusal::OutcomeUnknown));
             Output::Complete(pending.ticket, result)

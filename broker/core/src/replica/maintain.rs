@@ -8,7 +8,10 @@ use super::{Replica, ReplicaConfig};
 
 impl Replica {
     pub(super) fn lead(&mut self, epoch: LeaderEpoch, in_sync: usize) {
-        assert!(self.leader_epoch.is_none_or(|now| now <= epoch), "leader epochs never go back");
+        assert!(
+            self.leader_epoch.is_none_or(|now| now <= epoch),
+            "leader epochs never go back"
+        );
         self.leader_epoch = Some(epoch);
         self.progress.set_in_sync(in_sync);
     }
@@ -29,7 +32,8 @@ impl Replica {
         self.log.synced(end);
         self.progress.synced(end);
         if end < self.log.end() {
-            self.unsynced_since_ms.get_or_insert(context.now.monotonic_ms);
+            self.unsynced_since_ms
+                .get_or_insert(context.now.monotonic_ms);
         }
         self.sync_if_due(context, outputs);
     }
@@ -47,7 +51,10 @@ impl Replica {
         } else if self.failed {
             Some(Refusal::StorageFailed)
         } else if before > high_watermark {
-            Some(Refusal::AboveHighWatermark { asked: before, high_watermark })
+            Some(Refusal::AboveHighWatermark {
+                asked: before,
+                high_watermark,
+            })
         } else {
             None
         };
@@ -123,7 +130,11 @@ impl Replica {
 
     /// Unlinks at most `segments_max` segments below the log start; returns whether more remain.
     pub fn reclaim(&mut self, segments_max: usize) -> Result<bool, LogError> {
-        if self.failed { Ok(false) } else { self.log.reclaim(segments_max) }
+        if self.failed {
+            Ok(false)
+        } else {
+            self.log.reclaim(segments_max)
+        }
     }
 
     fn storage_failed(&mut self, error: LogError, outputs: &mut Vec<Output>) {

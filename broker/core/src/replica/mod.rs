@@ -84,7 +84,11 @@ impl Replica {
     }
 
     /// Applies inputs in order and says what follows from them.
-    pub fn turn(&mut self, context: &TurnContext, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+    pub fn turn(
+        &mut self,
+        context: &TurnContext,
+        inputs: impl IntoIterator<Item = Input>,
+    ) -> Vec<Output> {
         let mut outputs = Vec::new();
         let before = self.published();
         for input in inputs {
@@ -166,7 +170,13 @@ impl Replica {
 
     fn check_invariants(&self) {
         let (start, high_watermark, _, end, _) = self.published();
-        assert!(start <= end, "log start {start} is behind the log end {end}");
-        assert!(high_watermark <= end, "high watermark {high_watermark} is behind the log end {end}");
+        assert!(
+            start <= end,
+            "log start {start} is behind the log end {end}"
+        );
+        assert!(
+            high_watermark <= end,
+            "high watermark {high_watermark} is behind the log end {end}"
+        );
     }
 }

@@ -19,12 +19,15 @@ struct Window {
 impl OrderWindows {
     /// Whether everything before `order` in its window was appended.
     pub(super) fn is_next(&mut self, order: Order) -> bool {
-        let window = self
-            .streams
-            .entry(order.stream)
-            .or_insert(Window { number: order.window, next_position: 0 });
+        let window = self.streams.entry(order.stream).or_insert(Window {
+            number: order.window,
+            next_position: 0,
+        });
         if window.number < order.window {
-            *window = Window { number: order.window, next_position: 0 };
+            *window = Window {
+                number: order.window,
+                next_position: 0,
+            };
         }
         window.number == order.window && window.next_position == order.position
     }
@@ -32,7 +35,10 @@ impl OrderWindows {
     /// The batch at `order` was appended. What was refused never gets here, so its window stays
     /// where it is and matches no later position.
     pub(super) fn advance(&mut self, order: Order) {
-        let window = self.streams.get_mut(&order.stream).expect("is_next has made the entry");
+        let window = self
+            .streams
+            .get_mut(&order.stream)
+            .expect("is_next has made the entry");
         assert_eq!(window.next_position, order.position);
         window.next_position += 1;
     }
@@ -48,7 +54,11 @@ mod tests {
     use super::*;
 
     fn at(window: u32, position: u64) -> Order {
-        Order { stream: OrderStream(1), window, position }
+        Order {
+            stream: OrderStream(1),
+            window,
+            position,
+        }
     }
 
     #[test]
@@ -56,12 +66,18 @@ mod tests {
         let mut windows = OrderWindows::default();
         assert!(windows.is_next(at(0, 0)));
         windows.advance(at(0, 0));
-        assert!(windows.is_next(at(0, 1)), "refused for another reason, so not advanced");
+        assert!(
+            windows.is_next(at(0, 1)),
+            "refused for another reason, so not advanced"
+        );
         assert!(!windows.is_next(at(0, 2)));
         assert!(!windows.is_next(at(0, 3)));
         assert!(windows.is_next(at(1, 0)));
         windows.advance(at(1, 0));
-        assert!(!windows.is_next(at(0, 1)), "an older window never comes back");
+        assert!(
+            !windows.is_next(at(0, 1)),
+            "an older window never comes back"
+        );
     }
 
     #[test]
@@ -75,7 +91,11 @@ mod tests {
     fn streams_do_not_disturb_each_other() {
         let mut windows = OrderWindows::default();
         assert!(windows.is_next(at(0, 0)));
-        let other = Order { stream: OrderStream(2), window: 0, position: 0 };
+        let other = Order {
+            stream: OrderStream(2),
+            window: 0,
+            position: 0,
+        };
         assert!(windows.is_next(other));
         windows.close(OrderStream(1));
         windows.advance(other);

@@ -136,7 +136,11 @@ mod tests {
         progress.synced(at(9));
         assert_eq!(progress.durability(), Durability::Fsync);
         progress.advance(1);
-        assert_eq!(progress.high_watermark(), at(9), "12 is written, but not on the medium");
+        assert_eq!(
+            progress.high_watermark(),
+            at(9),
+            "12 is written, but not on the medium"
+        );
     }
 
     #[test]

@@ -46,12 +46,26 @@ impl Bench {
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let files = Arc::new(FileCache::new(16));
         let env = LogEnv { disk, marks, files };
-        let key = PartitionKey { topic: Uuid::from_u128(1), index: 0 };
-        let now = Now { monotonic_ms: 0, wall_ms: START_MS };
+        let key = PartitionKey {
+            topic: Uuid::from_u128(1),
+            index: 0,
+        };
+        let now = Now {
+            monotonic_ms: 0,
+            wall_ms: START_MS,
+        };
         let (log, _) = Log::open(&env, key, config(durability).log, now, false).unwrap();
         let replica = Replica::new(log, config(durability));
-        let mut bench = Bench { replica, now, storage_full: false, next_ticket: 0 };
-        bench.turn([Input::Lead { epoch: LeaderEpoch(1), in_sync: 1 }]);
+        let mut bench = Bench {
+            replica,
+            now,
+            storage_full: false,
+            next_ticket: 0,
+        };
+        bench.turn([Input::Lead {
+            epoch: LeaderEpoch(1),
+            in_sync: 1,
+        }]);
         bench
     }
 
@@ -80,7 +94,9 @@ impl Bench {
     }
 
     fn sync(&mut self) -> Vec<(u64, Result<Outcome, Refusal>)> {
-        let Some(job) = self.replica.take_sync_job() else { return Vec::new() };
+        let Some(job) = self.replica.take_sync_job() else {
+            return Vec::new();
+        };
         job.run().unwrap();
         answers(self.turn([Input::Synced(job.end)]))
     }
@@ -88,7 +104,13 @@ impl Bench {
     fn request(&mut self, batch: Batch) -> Append {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        Append { ticket, batch, acks: Acks::All, expected_offset: None, order: None }
+        Append {
+            ticket,
+            batch,
+            acks: Acks::All,
+            expected_offset: None,
+            order: None,
+        }
     }
 }
 
@@ -107,7 +129,11 @@ fn batch_of(count: usize, producer: Option<ProducerIdentity>) -> Batch {
     }
     for index in 0..count {
         let value = Some(Bytes::from(format!("value {index}")));
-        let record = Record { value, timestamp_ms: START_MS, ..Record::default() };
+        let record = Record {
+            value,
+            timestamp_ms: START_MS,
+            ..Record::default()
+        };
         builder.push(&record).unwrap();
     }
     builder.build().unwrap()
@@ -115,9 +141,14 @@ fn batch_of(count: usize, producer: Option<ProducerIdentity>) -> Batch {
 
 fn stored(result: &Result<Outcome, Refusal>) -> (u64, u64, bool) {
     match result {
-        Ok(Outcome::Appended { appended, duplicate }) => {
-            (appended.base_offset.get(), appended.last_offset.get(), *duplicate)
-        }
+        Ok(Outcome::Appended {
+            appended,
+            duplicate,
+        }) => (
+            appended.base_offset.get(),
+            appended.last_offset.get(),
+            *duplicate,
+        ),
         other => panic!("expected an append, got {other:?}"),
     }
 }
@@ -144,8 +175,18 @@ fn a_sync_answers_only_what_it_covered() {
     bench.append(second);
     job.run().unwrap();
     let answers = answers(bench.turn([Input::Synced(job.end)]));
-    assert_eq!(answers.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [1]);
-    assert_eq!(bench.sync().len(), 1, "the second was written while the first was synced");
+    assert_eq!(
+        answers
+            .iter()
+            .map(|(ticket, _)| *ticket)
+            .collect::<Vec<_>>(),
+        [1]
+    );
+    assert_eq!(
+        bench.sync().len(),
+        1,
+        "the second was written while the first was synced"
+    );
 }
 
 #[test]
@@ -154,7 +195,9 @@ fn in_class_replicated_the_write_is_enough_and_the_sync_follows_within_its_inter
     let request = bench.request(batch_of(2, None));
     assert_eq!(stored(&bench.append(request)[0].1), (0, 1, false));
     let wants_sync = |outputs: Vec<Output>| {
-        outputs.iter().any(|output| matches!(output, Output::NeedSync))
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::NeedSync))
     };
     bench.now.monotonic_ms += 9_999;
     assert!(!wants_sync(bench.turn([Input::Tick])));
@@ -165,7 +208,11 @@ fn in_class_replicated_the_write_is_enough_and_the_sync_follows_within_its_inter
 #[test]
 fn a_retry_of_an_unsynced_batch_is_not_answered_before_the_sync_either() {
     let mut bench = Bench::new(Durability::Fsync);
-    let producer = ProducerIdentity { id: 9, epoch: 0, base_sequence: 0 };
+    let producer = ProducerIdentity {
+        id: 9,
+        epoch: 0,
+        base_sequence: 0,
+    };
     for _ in 0..2 {
         let request = bench.request(batch_of(2, Some(producer)));
         assert!(bench.append(request).is_empty());
@@ -179,34 +226,63 @@ fn a_retry_of_an_unsynced_batch_is_not_answered_before_the_sync_either() {
 #[test]
 fn sequences_epochs_and_bytes_of_a_producer_are_held_to_their_order() {
     let mut bench = Bench::new(Durability::Replicated);
-    let at = |id, epoch, base_sequence| Some(ProducerIdentity { id, epoch, base_sequence });
+    let at = |id, epoch, base_sequence| {
+        Some(ProducerIdentity {
+            id,
+            epoch,
+            base_sequence,
+        })
+    };
     let mut send = |batch| {
         let request = bench.request(batch);
         bench.append(request).remove(0).1
     };
-    assert_eq!(send(batch_of(1, at(9, 0, 5))), Err(Refusal::UnknownProducer));
+    assert_eq!(
+        send(batch_of(1, at(9, 0, 5))),
+        Err(Refusal::UnknownProducer)
+    );
     send(batch_of(2, at(9, 0, 0))).unwrap();
-    let gap = Refusal::OutOfOrder { expected: 2, got: 4 };
+    let gap = Refusal::OutOfOrder {
+        expected: 2,
+        got: 4,
+    };
     assert_eq!(send(batch_of(1, at(9, 0, 4))), Err(gap));
     send(batch_of(1, at(9, 1, 0))).unwrap();
-    assert_eq!(send(batch_of(1, at(9, 0, 2))), Err(Refusal::Fenced { current_epoch: 1 }));
+    assert_eq!(
+        send(batch_of(1, at(9, 0, 2))),
+        Err(Refusal::Fenced { current_epoch: 1 })
+    );
 }
 
 #[test]
 fn a_conditional_append_needs_the_offset_unless_it_is_a_retry() {
     let mut bench = Bench::new(Durability::Replicated);
-    let producer = Some(ProducerIdentity { id: 9, epoch: 0, base_sequence: 0 });
+    let producer = Some(ProducerIdentity {
+        id: 9,
+        epoch: 0,
+        base_sequence: 0,
+    });
     let mut send = |batch, expected| {
         let mut request = bench.request(batch);
         request.expected_offset = Some(Offset::new(expected));
         bench.append(request).remove(0).1
     };
-    let mismatch = Refusal::OffsetMismatch { expected: Offset::new(1), actual: Offset::ZERO };
+    let mismatch = Refusal::OffsetMismatch {
+        expected: Offset::new(1),
+        actual: Offset::ZERO,
+    };
     assert_eq!(send(batch_of(1, None), 1), Err(mismatch));
     assert_eq!(stored(&send(batch_of(1, producer), 0)), (0, 0, false));
     assert_eq!(stored(&send(batch_of(1, producer), 0)), (0, 0, true));
-    let mismatch = Refusal::OffsetMismatch { expected: Offset::ZERO, actual: Offset::new(1) };
-    assert_eq!(send(batch_of(1, None), 0), Err(mismatch), "without identity it is a mismatch");
+    let mismatch = Refusal::OffsetMismatch {
+        expected: Offset::ZERO,
+        actual: Offset::new(1),
+    };
+    assert_eq!(
+        send(batch_of(1, None), 0),
+        Err(mismatch),
+        "without identity it is a mismatch"
+    );
 }
 
 #[test]
@@ -215,16 +291,30 @@ fn after_a_refusal_the_rest_of_the_window_is_refused_and_answers_keep_the_order(
     let stream = OrderStream(1);
     let send = |bench: &mut Bench, window, position, batch| {
         let mut request = bench.request(batch);
-        request.order = Some(Order { stream, window, position });
+        request.order = Some(Order {
+            stream,
+            window,
+            position,
+        });
         bench.append(request)
     };
-    let unknown = Some(ProducerIdentity { id: 9, epoch: 0, base_sequence: 5 });
+    let unknown = Some(ProducerIdentity {
+        id: 9,
+        epoch: 0,
+        base_sequence: 5,
+    });
     assert!(send(&mut bench, 0, 0, batch_of(1, None)).is_empty());
-    assert!(send(&mut bench, 0, 1, batch_of(1, unknown)).is_empty(), "refused, but in line");
+    assert!(
+        send(&mut bench, 0, 1, batch_of(1, unknown)).is_empty(),
+        "refused, but in line"
+    );
     assert!(send(&mut bench, 0, 2, batch_of(1, None)).is_empty());
     assert!(send(&mut bench, 1, 0, batch_of(1, None)).is_empty());
     let answers = bench.sync();
-    let results: Vec<_> = answers.into_iter().map(|(_, result)| result.map(|_| ())).collect();
+    let results: Vec<_> = answers
+        .into_iter()
+        .map(|(_, result)| result.map(|_| ()))
+        .collect();
     let refused = [Err(Refusal::UnknownProducer), Err(Refusal::OrderBroken)];
     assert_eq!(results[0], Ok(()));
     assert_eq!(results[1..3], refused);
@@ -240,11 +330,17 @@ fn what_the_topic_forbids_is_refused_before_anything_is_written() {
     bench.turn([Input::Configure(small)]);
     let request = bench.request(batch_of(50, None));
     let answer = bench.append(request).remove(0).1;
-    assert!(matches!(answer, Err(Refusal::TooLarge { max: 100, .. })), "{answer:?}");
+    assert!(
+        matches!(answer, Err(Refusal::TooLarge { max: 100, .. })),
+        "{answer:?}"
+    );
     bench.now.wall_ms = START_MS - 3_600_001;
     let request = bench.request(batch_of(1, None));
     let answer = bench.append(request).remove(0).1;
-    assert!(matches!(answer, Err(Refusal::TimestampAhead { .. })), "{answer:?}");
+    assert!(
+        matches!(answer, Err(Refusal::TimestampAhead { .. })),
+        "{answer:?}"
+    );
     bench.now.wall_ms = START_MS;
     bench.storage_full = true;
     let request = bench.request(batch_of(1, None));
@@ -275,9 +371,15 @@ fn when_storage_fails_what_was_written_is_unknown_and_nothing_more_is_taken() {
     let job = bench.replica.take_sync_job().unwrap();
     let failed = answers(bench.turn([Input::Abandon]));
     assert_eq!(failed, [(1, Err(Refusal::OutcomeUnknown))]);
-    assert!(answers(bench.turn([Input::Synced(job.end)])).is_empty(), "a late sync is not believed");
+    assert!(
+        answers(bench.turn([Input::Synced(job.end)])).is_empty(),
+        "a late sync is not believed"
+    );
     let request = bench.request(batch_of(1, None));
-    assert_eq!(bench.append(request).remove(0).1, Err(Refusal::StorageFailed));
+    assert_eq!(
+        bench.append(request).remove(0).1,
+        Err(Refusal::StorageFailed)
+    );
 }
 
 #[test]
@@ -288,9 +390,15 @@ fn deleted_records_are_answered_when_the_new_start_is_durable() {
     let delete = |bench: &mut Bench, before: Option<u64>| {
         bench.next_ticket += 1;
         let ticket = Ticket(bench.next_ticket);
-        bench.turn([Input::DeleteRecords { ticket, before: before.map(Offset::new) }])
+        bench.turn([Input::DeleteRecords {
+            ticket,
+            before: before.map(Offset::new),
+        }])
     };
-    let above = Refusal::AboveHighWatermark { asked: Offset::new(6), high_watermark: Offset::new(5) };
+    let above = Refusal::AboveHighWatermark {
+        asked: Offset::new(6),
+        high_watermark: Offset::new(5),
+    };
     assert_eq!(answers(delete(&mut bench, Some(6))), [(2, Err(above))]);
     let outputs = delete(&mut bench, Some(3));
     let job = outputs.into_iter().find_map(|output| match output {
@@ -303,5 +411,9 @@ fn deleted_records_are_answered_when_the_new_start_is_durable() {
     assert_eq!(done, [(3, Ok(Outcome::StartMoved(Offset::new(3))))]);
     assert_eq!(bench.replica.log().log_start(), Offset::new(3));
     let again = answers(delete(&mut bench, Some(2)));
-    assert_eq!(again, [(4, Ok(Outcome::StartMoved(Offset::new(3))))], "it never goes back");
+    assert_eq!(
+        again,
+        [(4, Ok(Outcome::StartMoved(Offset::new(3))))],
+        "it never goes back"
+    );
 }
