@@ -22,6 +22,7 @@ mod marks;
 mod producers;
 mod recovery;
 mod retention;
+mod roll;
 mod scan;
 mod segment;
 mod trash;

@@ -4,12 +4,9 @@ use crate::append_times::{AppendTimes, MarkWrite};
 use crate::config::{LogConfig, LogEnv, Now, PartitionKey};
 use crate::epochs::Epochs;
 use crate::error::is_full;
-use crate::files::{self, APPEND_TIMES, LOG, PRODUCERS, STATE};
-use crate::index::SegmentIndex;
+use crate::files::{self, APPEND_TIMES, STATE};
 use crate::jobs::{EpochJob, Shared, SyncJob};
-use crate::limits::{
-    BATCH_BYTES_MAX, PRODUCER_SNAPSHOTS_MAX, SEGMENT_BYTES_MAX, SEGMENT_OFFSETS_MAX,
-};
+use crate::limits::BATCH_BYTES_MAX;
 use crate::producers::{ProducerCheck, Producers};
 use crate::recovery::{self, RecoveryReport};
 use crate::segment::Segment;
@@ -286,23 +283,6 @@ impl Log {
         LogView::new(self)
     }
 
-    /// Rolls by age, when retention could take the whole active segment, or when all of it lies below the log start.
-    /// Empty segments never roll.
-    pub fn roll_if_due(&mut self, now: Now) -> Result<bool, LogError> {
-        self.check_usable()?;
-        let segment = self.active();
-        if segment.size_bytes() == 0 {
-            return Ok(false);
-        }
-        let dead = segment.end_offset() <= self.log_start;
-        let due = dead || self.is_old(now) || self.is_expired(segment, now);
-        if due {
-            self.forget_state();
-            self.roll()?;
-        }
-        Ok(due)
-    }
-
     pub(crate) fn active(&self) -> &Arc<Segment> {
         self.segments.last().expect("a log has a segment")
     }
@@ -335,21 +315,6 @@ impl Log {
     /// Those above the partition's own, which a job that replaces a file in it syncs anyway.
     pub(crate) fn unsynced_dirs_above(&self) -> Vec<PathBuf> {
         self.unsynced_dirs().into_iter().skip(1).collect()
-    }
-
-    fn must_roll_before(&self, header: &BatchHeader) -> bool {
-        let segment = self.active();
-        let size_bytes = segment.size_bytes();
-        let size_max = self.config.segment_bytes.min(SEGMENT_BYTES_MAX);
-        size_bytes > 0
-            && (size_bytes + header.size_bytes as u64 > size_max
-                || header.end_offset().since(segment.base_offset()) > SEGMENT_OFFSETS_MAX)
-    }
-
-    fn is_old(&self, now: Now) -> bool {
-        self.active_since_ms
-            .is_some_and(|since| now.monotonic_ms.saturating_sub(since) >= self.config.segment_ms)
-            && self.active().size_bytes() > 0
     }
 
     /// The active segment and its handle, which is held until its bytes are synced.
@@ -405,69 +370,4 @@ impl Log {
             tracing::warn!(%error, "append-time mark not written; retention will be later");
         }
     }
-
-    /// Seals the active segment and begins another at the end.
-    fn roll(&mut self) -> Result<(), LogError> {
-        let path = files::at_offset(self.key, self.end, LOG);
-        let file = create_empty(&self.env, &path)?;
-        self.env.files.put(&path, file);
-        self.active().seal_index(&self.env);
-        self.write_producers();
-        let index = SegmentIndex::new(self.config.index_interval_bytes);
-        let segment = Segment::new(self.key, self.end, self.end, 0, Some(index));
-        Arc::make_mut(&mut self.segments).push(Arc::new(segment));
-        self.unsynced_entry.get_or_insert(self.end);
-        self.active_since_ms = None;
-        Ok(())
-    }
-
-    /// Writes a snapshot of the producer state at the end and removes the oldest. Derived: a failure costs time later.
-    pub(crate) fn write_producers(&self) {
-        let disk = &*self.env.disk;
-        let path = files::at_offset(self.key, self.end, PRODUCERS);
-        let written = files::replace(disk, &path, &self.producers.encode(), false)
-            .and_then(|()| self.remove_producers(|_, newer| newer >= PRODUCER_SNAPSHOTS_MAX));
-        if let Err(error) = written {
-            tracing::warn!(%error, "producer snapshot not written; the log will be read instead");
-        }
-    }
-
-    /// Removes the snapshots chosen by their offset and the number of newer ones.
-    pub(crate) fn remove_producers(
-        &self,
-        chosen: impl Fn(Offset, usize) -> bool,
-    ) -> Result<(), LogError> {
-        let dir = files::partition_dir(self.key);
-        let names = self
-            .env
-            .disk
-            .list(&dir)
-            .map_err(LogError::io("list", &dir))?;
-        let offsets = names.iter().rev().filter_map(|(name, _)| {
-            let (offset, extension) = files::parse_name(name)?;
-            (extension == PRODUCERS).then_some(offset)
-        });
-        for (newer, offset) in offsets.enumerate() {
-            if chosen(offset, newer) {
-                let path = files::at_offset(self.key, offset, PRODUCERS);
-                files::remove(&*self.env.disk, &path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A new segment's file; one that a crash left behind is emptied.
-pub(crate) fn create_empty(
-    env: &LogEnv,
-    path: &std::path::Path,
-) -> Result<Arc<dyn DiskFile>, LogError> {
-    let create = || {
-        let file = env.disk.open(path, true)?;
-        if file.len()? > 0 {
-            file.truncate(0)?;
-        }
-        Ok(file)
-    };
-    create().map_err(LogError::io("create", path))
 }

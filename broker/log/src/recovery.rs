@@ -16,6 +16,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+mod finish;
 pub(crate) mod replay;
 mod tail;
 

@@ -4,15 +4,14 @@
 //! cut. What lies above it may be torn: the first batch that does not verify ends the log. Segments before the one that
 //! holds the mark are believed until they are read.
 
-use super::{Cut, Opened, Opening, RecoveryReport, Start, replay::Replay};
+use super::{Cut, Opening, RecoveryReport, Start, replay::Replay};
 use crate::append_times::AppendTimes;
 use crate::epochs::Epochs;
-use crate::files::{self, LOG, PRODUCERS};
+use crate::files::{self, LOG};
 use crate::index::SegmentIndex;
 use crate::index::file::read_head;
-use crate::jobs::{Shared, sync_dirs, write_epochs};
 use crate::limits::SCAN_CHUNK_BYTES;
-use crate::log::{Log, create_empty};
+use crate::log::Log;
 use crate::producers::Producers;
 use crate::scan::{ChunkReader, Context, Step, Walk};
 use crate::segment::Segment;
@@ -49,32 +48,32 @@ impl Opening {
 }
 
 /// A segment file as found.
-struct Found {
+pub(super) struct Found {
     base: Offset,
     len: u64,
 }
 
-struct Recovery<'a> {
-    opening: &'a Opening,
-    report: &'a mut RecoveryReport,
-    found: Vec<Found>,
+pub(super) struct Recovery<'a> {
+    pub(super) opening: &'a Opening,
+    pub(super) report: &'a mut RecoveryReport,
+    pub(super) found: Vec<Found>,
     /// Everything below was durable. The largest offset while the mark is lost.
-    mark: Offset,
-    log_start: Offset,
-    durable_start: Offset,
+    pub(super) mark: Offset,
+    pub(super) log_start: Offset,
+    pub(super) durable_start: Offset,
     /// `None`: to be made anew from the batches.
-    epochs: Option<Epochs>,
-    rebuilt_epochs: Epochs,
-    append_times: AppendTimes,
-    segments: Vec<Arc<Segment>>,
-    producers: Producers,
-    damaged: Vec<Range<Offset>>,
+    pub(super) epochs: Option<Epochs>,
+    pub(super) rebuilt_epochs: Epochs,
+    pub(super) append_times: AppendTimes,
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) producers: Producers,
+    pub(super) damaged: Vec<Range<Offset>>,
     /// Where the log ends as far as it was looked at.
-    end: Offset,
+    pub(super) end: Offset,
     /// Where what lies above the mark begins: number of the segment, position, offset.
-    above: Option<(usize, u64, Offset)>,
+    pub(super) above: Option<(usize, u64, Offset)>,
     /// Whether anything but derived files was changed.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 /// Why the scan of a segment stopped.
@@ -333,7 +332,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Cuts a segment file, with a report.
-    fn cut(
+    pub(super) fn cut(
         &mut self,
         file: &dyn DiskFile,
         base: Offset,
@@ -381,7 +380,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Removes the segments from `at` on: they lie above the mark and do not go on from what is valid.
-    fn drop_from(&mut self, at: usize) -> Result<(), LogError> {
+    pub(super) fn drop_from(&mut self, at: usize) -> Result<(), LogError> {
         let offset = self.end;
         let env = &self.opening.env;
         let dropped: Vec<Found> = self.found.drain(at..).collect();
@@ -417,135 +416,5 @@ impl<'a> Recovery<'a> {
         self.producers = producers;
         self.report.producers_rebuilt = from != base;
         Ok(())
-    }
-
-    fn begin_segment(&mut self) -> Result<(), LogError> {
-        let opening = self.opening;
-        let path = files::at_offset(opening.key, self.end, LOG);
-        create_empty(&opening.env, &path)?;
-        let index = SegmentIndex::new(opening.config.index_interval_bytes);
-        let segment = Segment::new(opening.key, self.end, self.end, 0, Some(index));
-        self.segments.push(Arc::new(segment));
-        Ok(())
-    }
-
-    fn finish(mut self, is_new: bool) -> Result<Option<Log>, LogError> {
-        let (key, env) = (self.opening.key, Arc::clone(&self.opening.env));
-        let (_, sealed) = self.segments.split_last().expect("a log has a segment");
-        for segment in sealed {
-            segment.seal_index(&env);
-        }
-        let grown = self.end > self.mark || self.report.mark_lost;
-        self.changed |= grown && self.end > Offset::ZERO;
-        if self.changed {
-            self.sync()?;
-        }
-        if let Some(above) = self.above
-            && self.mark < Offset::MAX
-            && !self.medium_agrees(above)?
-        {
-            return Ok(None);
-        }
-        let epochs = self.settle_epochs()?;
-        for &offset in &self.opening.names.producers {
-            if offset > self.end {
-                files::remove(&*env.disk, &files::at_offset(key, offset, PRODUCERS))?;
-            }
-        }
-        if self.end > Offset::ZERO
-            && self.opening.mark
-                != (MarkState::Valid {
-                    synced_end: self.end,
-                })
-        {
-            env.marks
-                .write(env.marks.shard_of(key), &[(key, self.end)])?;
-        }
-        self.append_times.truncate(self.end);
-        if self.end > self.log_start {
-            self.append_times.assume_latest(self.opening.now.wall_ms);
-        }
-        self.report.damaged = self.damaged.clone();
-        let active_base = self.segments.last().map(|segment| segment.base_offset());
-        let entry_is_durable = self.changed || (!is_new && Some(self.mark) > active_base);
-        let log = self.opening.log(Opened {
-            segments: self.segments,
-            log_start: self.log_start,
-            durable_start: self.durable_start,
-            end: self.end,
-            damaged: self.damaged,
-            epochs,
-            producers: self.producers,
-            append_times: self.append_times,
-            unsynced_entry: active_base.filter(|_| !entry_is_durable),
-            unchanged: false,
-        });
-        Ok(Some(log))
-    }
-
-    /// Makes the recovered tail durable: what is reported as synced must be.
-    fn sync(&self) -> Result<(), LogError> {
-        let env = &self.opening.env;
-        for segment in self
-            .segments
-            .iter()
-            .filter(|s| s.end_offset() >= self.mark || self.report.mark_lost)
-        {
-            let file = segment.open(env)?;
-            file.sync()
-                .map_err(|source| LogError::io("sync", &segment.log_path())(source))?;
-        }
-        sync_dirs(env, &files::dirs_to_root(self.opening.key))
-    }
-
-    /// Reads what lies above the mark once more, past the page cache: a failed write-back may have left there what the
-    /// medium never got. Cuts where they differ.
-    fn medium_agrees(&mut self, above: (usize, u64, Offset)) -> Result<bool, LogError> {
-        let (first, mut position, mut offset) = above;
-        let epochs = self.epochs.clone();
-        for at in first..self.segments.len() {
-            let Some(segment) = self.segments.get(at).cloned() else {
-                break;
-            };
-            let file = segment.open(&self.opening.env)?;
-            let len = segment.size_bytes();
-            let reader = ChunkReader::new(Arc::clone(&file), segment.log_path(), len).past_cache();
-            let context = Context {
-                epochs: epochs.as_ref(),
-                end_max: segment.end_offset(),
-            };
-            let mut walk = Walk::new(reader, context, position, offset);
-            loop {
-                let (position, offset) = (walk.position, walk.offset);
-                match walk.step()? {
-                    Step::Batch(..) => {}
-                    Step::End => break,
-                    Step::Invalid => {
-                        self.end = offset;
-                        self.cut(&*file, segment.base_offset(), position, len, offset)?;
-                        self.drop_from(at + 1)?;
-                        self.sync()?;
-                        return Ok(false);
-                    }
-                }
-            }
-            (position, offset) = (0, segment.end_offset());
-        }
-        Ok(true)
-    }
-
-    /// The epochs as they are to be; written and synced if the file says otherwise.
-    fn settle_epochs(&mut self) -> Result<Epochs, LogError> {
-        let (mut epochs, rebuilt) = match self.epochs.take() {
-            Some(epochs) => (epochs, false),
-            None => (std::mem::take(&mut self.rebuilt_epochs), true),
-        };
-        let before = epochs.clone();
-        epochs.truncate_above(self.end);
-        if rebuilt || epochs != before {
-            let (env, key) = (&self.opening.env, self.opening.key);
-            write_epochs(env, &Shared::default(), key, 1, &epochs.encode())?;
-        }
-        Ok(epochs)
     }
 }

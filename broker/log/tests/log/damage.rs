@@ -8,7 +8,7 @@ use headwater_log::sim::{SimDisk, Survival};
 use headwater_log::{Log, LogConfig, LogError, Now, ProducerCheck, RecoveryReport};
 use headwater_record::{BatchHeader, LeaderEpoch, Offset, ProducerIdentity};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const TAIL_BYTES: u64 = 64 * 1024;
 
@@ -130,7 +130,7 @@ impl Scene {
     }
 
     /// Runs `check` for a flip and a cut at every byte of the file's tail, or at a sample.
-    fn damage_each(&self, file: &PathBuf, len: u64, sample: u64, check: impl Fn(&SimDisk, Damage)) {
+    fn damage_each(&self, file: &Path, len: u64, sample: u64, check: impl Fn(&SimDisk, Damage)) {
         let first = len.saturating_sub(TAIL_BYTES);
         let stride = match is_exhaustive() {
             true => 1,
@@ -174,7 +174,7 @@ impl Scene {
         }
     }
 
-    fn hit(&self, file: &PathBuf, byte: u64) -> &Placed {
+    fn hit(&self, file: &Path, byte: u64) -> &Placed {
         let mut batches = self.batches.iter();
         batches
             .find(|batch| batch.file == *file && batch.bytes.contains(&byte))
@@ -182,7 +182,7 @@ impl Scene {
     }
 
     /// Base offset of the segment behind `file`.
-    fn next_base(&self, file: &PathBuf) -> Option<u64> {
+    fn next_base(&self, file: &Path) -> Option<u64> {
         let mut later = self.batches.iter().filter(|batch| batch.file > *file);
         later.next().map(|batch| batch.offsets.start)
     }

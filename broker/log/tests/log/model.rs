@@ -295,6 +295,10 @@ impl History {
     }
 }
 
+#[expect(
+    clippy::print_stderr,
+    reason = "a failed history is found again by its seed"
+)]
 fn check_seed(seed: u64, steps: usize) {
     eprintln!("seed {seed}");
     let mut history = History::new(seed);
