@@ -24,8 +24,14 @@ pub(crate) enum Format {
 /// `-o` of the commands that answer with one document.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct OutputArgs {
-    /// Form of the answer
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    /// Form of the answer: table, json, yaml or name
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
     pub(crate) output: Format,
 }
 

@@ -271,13 +271,14 @@ impl Answer for Report {
     fn table(&self) -> String {
         let line = |check: &Check| {
             let took = show_duration(Duration::from_micros(check.took_us));
-            let (mark, took) = match (self.paint, check.ok) {
-                (Some(paint), true) => (paint.green("✓"), paint.dim(took)),
-                (Some(paint), false) => (paint.red("✗"), paint.dim(took)),
-                (None, ok) => (if ok { "✓" } else { "✗" }.to_owned(), took),
+            let step = format!("{:10}", check.step);
+            let (mark, step, took) = match (self.paint, check.ok) {
+                (Some(paint), true) => (paint.green("✓"), paint.bold(step), paint.dim(took)),
+                (Some(paint), false) => (paint.red("✗"), paint.bold(step), paint.dim(took)),
+                (None, ok) => (if ok { "✓" } else { "✗" }.to_owned(), step, took),
             };
             let detail = check.detail.replace('\n', "\n             ");
-            let mut line = format!("{mark} {:10} {detail}  {took}", check.step);
+            let mut line = format!("{mark} {step} {detail}  {took}");
             if let Some(remedy) = &check.remedy {
                 line.push_str(&format!("\n  {:10} fix: {remedy}", ""));
             }

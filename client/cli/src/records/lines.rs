@@ -89,14 +89,20 @@ impl Source {
                 reader: BufReader::with_capacity(1 << 20, self.reader),
                 name: self.name,
                 format,
+                buffer: Vec::new(),
                 number: 0,
                 left: max.unwrap_or(u64::MAX),
+                fault: None,
             };
             loop {
                 let handover = lines.next();
-                let last = !matches!(&handover, Ok(handover) if !handover.records.is_empty());
+                let last = match &handover {
+                    Ok(handover) if handover.records.is_empty() => return,
+                    Ok(_) => false,
+                    Err(_) => true,
+                };
                 // A receiver that has gone ends the reading as well.
-                if (last && handover.is_ok()) || sender.blocking_send(handover).is_err() || last {
+                if sender.blocking_send(handover).is_err() || last {
                     return;
                 }
             }
@@ -118,45 +124,66 @@ struct Lines {
     reader: BufReader<Box<dyn Read + Send>>,
     name: String,
     format: LineFormat,
-    /// Lines read so far.
+    /// The line at hand.
+    buffer: Vec<u8>,
+    /// Its number, from one.
     number: u64,
     /// Records that may still be read.
     left: u64,
+    /// Met behind good lines, which are handed over first.
+    fault: Option<Failure>,
 }
 
 impl Lines {
     /// What can be had without waiting, at least one record; none at the end.
     fn next(&mut self) -> Outcome<Handover> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         let mut handover = Handover::default();
-        let mut line = Vec::new();
         while self.left > 0 && handover.records.len() < RECORDS_AT_ONCE {
             let waits = !self.reader.buffer().contains(&b'\n');
             if waits && !handover.records.is_empty() {
                 break;
             }
-            line.clear();
-            self.number += 1;
-            let read = self
-                .reader
-                .by_ref()
-                .take(LINE_BYTES_MAX)
-                .read_until(b'\n', &mut line);
-            let read = read.map_err(|error| self.fault(error))? as u64;
-            if read == 0 {
-                break;
-            }
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            } else if read == LINE_BYTES_MAX {
-                return Err(self.fault(format!("it is longer than {LINE_BYTES_MAX} bytes")));
-            }
-            handover.bytes += read;
-            if let Some(record) = self.format.parse(&line).map_err(|why| self.fault(why))? {
-                handover.records.push(record);
-                self.left -= 1;
+            match self.line(&mut handover) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(fault) if handover.records.is_empty() => return Err(fault),
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    break;
+                }
             }
         }
         Ok(handover)
+    }
+
+    /// Reads one line; false at the end.
+    fn line(&mut self, handover: &mut Handover) -> Outcome<bool> {
+        self.buffer.clear();
+        self.number += 1;
+        let mut limited = self.reader.by_ref().take(LINE_BYTES_MAX);
+        let read = limited.read_until(b'\n', &mut self.buffer);
+        let read = read.map_err(|error| self.fault(error))? as u64;
+        if self.buffer.last() == Some(&b'\n') {
+            self.buffer.pop();
+        } else if read == LINE_BYTES_MAX {
+            return Err(self.fault(format!("it is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        if read == 0 {
+            return Ok(false);
+        }
+        handover.bytes += read;
+        if let Some(record) = self
+            .format
+            .parse(&self.buffer)
+            .map_err(|why| self.fault(why))?
+        {
+            handover.records.push(record);
+            self.left -= 1;
+        }
+        Ok(true)
     }
 
     fn fault(&self, why: impl ToString) -> Failure {
@@ -214,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named_by_number_and_ends_the_reading() {
+    fn a_bad_line_is_named_by_number_behind_the_good_ones() {
         let got = read("{\"value\":1}\nbroken\n{\"value\":2}\n", None);
-        let [Err(failure)] = &got[..] else {
+        let [Ok(1), Err(failure)] = &got[..] else {
             panic!("{got:?}")
         };
         assert_eq!(failure.what, "cannot read line 2 of in");

@@ -1,5 +1,6 @@
 //! Runs the program.
 
+#[cfg(feature = "embedded")]
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &[&str]) -> Run {
 }
 
 /// Runs it to its end with `input` on stdin.
+#[cfg(feature = "embedded")]
 pub(crate) fn run_with_input(args: &[&str], input: &[u8]) -> Run {
     let mut child = program()
         .args(args)

@@ -32,8 +32,14 @@ pub(crate) struct Args {
     /// Take the batches as stored, without opening them
     #[arg(long)]
     raw: bool,
-    /// Form of the report
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    /// Form of the report: text or json
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     output: ReportFormat,
 }
 

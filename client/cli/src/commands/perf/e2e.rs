@@ -33,8 +33,14 @@ pub(crate) struct Args {
     /// Records a second, open loop
     #[arg(long, value_name = "N", default_value = "1000", value_parser = rate)]
     rate: u64,
-    /// Form of the report
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    /// Form of the report: text or json
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     output: ReportFormat,
 }
 

@@ -52,7 +52,12 @@ pub(crate) struct TopicArgs {
     #[arg(long, value_name = "N", default_value_t = 6, conflicts_with = "topic")]
     partitions: u32,
     /// Durability of its own topic: fsync or replicated [default: the broker's]
-    #[arg(long, value_name = "CLASS", conflicts_with = "topic")]
+    #[arg(
+        long,
+        value_name = "CLASS",
+        conflicts_with = "topic",
+        hide_possible_values = true
+    )]
     durability: Option<super::topic::DurabilityArg>,
 }
 
@@ -68,11 +73,16 @@ pub(crate) struct RecordArgs {
     /// How long a batch waits for more records
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = parse_duration)]
     linger: Duration,
-    /// Codec of the batches
-    #[arg(long, value_name = "CODEC", default_value = "none")]
+    /// Codec of the batches: none, gzip, snappy, lz4 or zstd
+    #[arg(
+        long,
+        value_name = "CODEC",
+        default_value = "none",
+        hide_possible_values = true
+    )]
     compression: CompressionArg,
-    /// When a record is acknowledged
-    #[arg(long, default_value = "all")]
+    /// When a record is acknowledged: all (stored by every in-sync replica), leader or none
+    #[arg(long, default_value = "all", hide_possible_values = true)]
     acks: AcksArg,
 }
 

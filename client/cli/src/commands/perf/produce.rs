@@ -31,8 +31,14 @@ pub(crate) struct Args {
     /// Records without acknowledgement at most; 1 sends one at a time
     #[arg(long, value_name = "N", value_parser = in_flight)]
     in_flight: Option<usize>,
-    /// Form of the report
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    /// Form of the report: text or json
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     output: ReportFormat,
 }
 

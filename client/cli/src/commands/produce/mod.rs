@@ -69,8 +69,8 @@ pub(crate) struct Args {
     /// Read this file instead of stdin
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// Form of the input [default: ndjson for files named .ndjson or .jsonl, else text]
-    #[arg(long, value_name = "FORMAT")]
+    /// Form of the input: text or ndjson [default: ndjson for files named .ndjson or .jsonl, else text]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<InputFormat>,
     /// What stands between key and value in a line of text
     #[arg(long, value_name = "TEXT")]
@@ -84,11 +84,16 @@ pub(crate) struct Args {
     /// Partition of every record [default: by key]
     #[arg(short, long, value_name = "N")]
     partition: Option<u32>,
-    /// When a record counts as sent
-    #[arg(long, default_value = "all")]
+    /// When a record counts as sent: all (stored by every in-sync replica), leader or none
+    #[arg(long, default_value = "all", hide_possible_values = true)]
     acks: AcksArg,
-    /// Codec of the batches
-    #[arg(long, value_name = "CODEC", default_value = "none")]
+    /// Codec of the batches: none, gzip, snappy, lz4 or zstd
+    #[arg(
+        long,
+        value_name = "CODEC",
+        default_value = "none",
+        hide_possible_values = true
+    )]
     compression: CompressionArg,
     /// Size of a batch before compression
     #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = parse_bytes)]

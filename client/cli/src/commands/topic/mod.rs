@@ -25,8 +25,6 @@ pub(crate) enum Command {
         /// How many partitions; more can be added, none taken away
         #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
         partitions: u32,
-        #[command(flatten)]
-        settings: SettingArgs,
         /// Succeed if it exists already
         #[arg(long)]
         if_not_exists: bool,
@@ -35,6 +33,9 @@ pub(crate) enum Command {
         dry_run: bool,
         #[command(flatten)]
         output: OutputArgs,
+        // Last, since its heading goes on for what follows.
+        #[command(flatten)]
+        settings: SettingArgs,
     },
     /// All topics, of the namespace if one is given with -n
     #[command(visible_alias = "ls")]
@@ -51,13 +52,13 @@ pub(crate) enum Command {
     Edit {
         /// `name` or `namespace/name`
         topic: String,
-        #[command(flatten)]
-        settings: SettingArgs,
         /// Check everything, change nothing
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
         output: OutputArgs,
+        #[command(flatten)]
+        settings: SettingArgs,
     },
     /// Delete topics and their records; there is no way back
     #[command(visible_alias = "rm")]

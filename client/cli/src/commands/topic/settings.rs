@@ -261,10 +261,7 @@ mod tests {
         );
         assert!(parse(&["--retention", "7"]).is_err());
         assert!(parse(&["--message-bytes-max", "3GiB"]).is_err());
-        let error = parse(&["--compression", "rar"])
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = parse(&["--compression", "rar"]).unwrap_err().to_string();
         assert!(
             error.contains("there are none, gzip, snappy, lz4, zstd and default"),
             "{error}"
