@@ -65,6 +65,7 @@ impl Log {
             self.forget_state();
             self.log_start = to;
             self.shared.clip_damage(to, self.end);
+            self.retire_active()?;
         }
         Ok(StartJob {
             key: self.key,
@@ -73,6 +74,18 @@ impl Log {
             shared: Arc::clone(&self.shared),
             dirs: self.unsynced_dirs_above(),
         })
+    }
+
+    /// Seals the active segment if all of it lies below the log start, so that it can be reclaimed. On a full disk it stays
+    /// until it rolls for another reason.
+    fn retire_active(&mut self) -> Result<(), LogError> {
+        if self.log_start < self.end || self.active().size_bytes() == 0 {
+            return Ok(());
+        }
+        match self.roll() {
+            Err(error) if !error.is_full() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Unlinks at most `segments_max` segments that lie below the durable log start; returns whether more remain.

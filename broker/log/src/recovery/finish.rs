@@ -1,7 +1,7 @@
 //! The end of a recovery: what was found is made durable, read once more past the page cache, and becomes a log.
 
-use super::tail::Recovery;
 use super::Opened;
+use super::tail::Recovery;
 use crate::epochs::Epochs;
 use crate::files::{self, LOG, PRODUCERS};
 use crate::index::SegmentIndex;

@@ -316,6 +316,24 @@ fn damage_above_the_mark_ends_the_log_with_a_report() {
 }
 
 #[test]
+fn what_recovery_kept_counts_as_synced_from_then_on() {
+    let scene = Scene::new(true, false);
+    let bench = Bench::on(scene.disk.snapshot());
+    let opened = Log::open(&bench.env, KEY, scene.config.clone(), AFTER, false);
+    assert_eq!(opened.unwrap().0.synced_end().get(), scene.end);
+    bench.env.marks.sync(bench.env.marks.shard_of(KEY)).unwrap();
+    let hit = &scene.batches[815];
+    assert!(hit.offsets.start > scene.mark);
+    bench.disk.corrupt(&hit.file, hit.bytes.start + 40, 1);
+    let (log, report) = scene.open(&bench.disk, false);
+    assert_eq!(report.cut, None);
+    assert_eq!(
+        read_all(&log),
+        scene.expected(&[hit.offsets.clone()], scene.end)
+    );
+}
+
+#[test]
 fn zeros_behind_the_last_batch_are_trimmed() {
     let scene = Scene::new(false, false);
     let (file, len) = scene.files(is_segment).pop().unwrap();

@@ -7,3 +7,4 @@ mod damage;
 mod faults;
 mod model;
 mod producers;
+mod retention;
