@@ -78,7 +78,10 @@ async fn interruptible(command: impl Future<Output = Outcome>) -> Outcome {
 
 /// The client's and, in `quickstart`, the broker's log: warnings unless more is asked for.
 fn start_log(verbose: u8) {
-    let default = if verbose > 1 { "debug" } else { "warn" };
+    let default = match verbose {
+        0 | 1 => "warn",
+        _ => "info,headwater_client=debug,headwater_broker=debug",
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADWATER_LOG")
         .unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt()

@@ -116,9 +116,19 @@ pub(crate) fn show_count(count: u64) -> String {
     text
 }
 
-/// `7d`, `1h30m`, `2.5s`, `250ms`, `80µs`: short, for people.
+/// `1 record`, `336,776 records`; what cannot be counted is none.
+pub(crate) fn show_many(count: impl TryInto<u64>, what: &str) -> String {
+    let count = count.try_into().unwrap_or(0);
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", show_count(count))
+}
+
+/// `7d`, `1h30m`, `2.5s`, `250ms`, `80µs`, `0`: short, for people.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
+    if micros == 0 {
+        return "0".to_owned();
+    }
     if micros < 1000 {
         return format!("{micros}µs");
     }
@@ -226,7 +236,8 @@ mod tests {
         assert_eq!(show_bytes(999), "999 B");
         assert_eq!(show_bytes(1536), "1.5 KiB");
         assert_eq!(show_count(336_776), "336,776");
-        assert_eq!(show_count(842), "842");
+        assert_eq!(show_many(1_i32, "record"), "1 record");
+        assert_eq!(show_many(1842_u64, "record"), "1,842 records");
         assert_eq!(show_duration(Duration::from_micros(80)), "80µs");
         assert_eq!(show_duration(Duration::from_micros(2_400)), "2.4ms");
         assert_eq!(show_duration(Duration::from_secs(2)), "2s");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Answer, OutputArgs, columns, facts, print};
 use crate::session::Session;
-use crate::units::show_bytes;
+use crate::units::{show_bytes, show_many};
 
 /// Show the cluster and what is wrong with it
 #[derive(Debug, clap::Subcommand)]
@@ -97,7 +97,11 @@ impl Answer for ClusterView {
             ("brokers", self.brokers.to_string()),
             (
                 "topics",
-                format!("{} with {} partitions", self.topics, self.partitions),
+                format!(
+                    "{} with {}",
+                    self.topics,
+                    show_many(self.partitions, "partition")
+                ),
             ),
             (
                 "namespace",

@@ -11,7 +11,7 @@ use crate::position::{From, Until};
 use crate::records::read::{ReadPlan, Sink, read};
 use crate::records::render::{RecordFormat, Renderer};
 use crate::session::Session;
-use crate::units::{parse_count, show_bytes, show_count, show_duration};
+use crate::units::{parse_count, show_bytes, show_duration, show_many};
 
 /// Lines are gathered up to this size while more records are at hand.
 const OUTPUT_BYTES: usize = 256 << 10;
@@ -162,9 +162,9 @@ struct Shown {
 
 impl Shown {
     fn summary(&self) -> String {
-        let (records, bytes) = (show_count(self.records), show_bytes(self.bytes));
+        let (records, bytes) = (show_many(self.records, "record"), show_bytes(self.bytes));
         format!(
-            "{records} records, {bytes}, {}",
+            "{records}, {bytes}, {}",
             show_duration(self.started.elapsed())
         )
     }

@@ -187,11 +187,7 @@ async fn dial(addresses: &[SocketAddr], timeout: Duration) -> Outcome<((), Strin
 async fn cluster(session: &Session, endpoint: &str) -> Outcome<(Client, String)> {
     let fix = "something answers there, but not as a Headwater broker: check the port (clients \
                use 7650)";
-    let failed = |error: Error| {
-        let failure = Failure::from_client("ask the cluster", &error);
-        let fix = failure.fix.clone().unwrap_or_else(|| fix.to_owned());
-        failure.fix(fix)
-    };
+    let failed = |error: Error| Failure::from_client("ask the cluster", &error).fix(fix);
     let client = Client::connect(session.client_config(endpoint))
         .await
         .map_err(failed)?;

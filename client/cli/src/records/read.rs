@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 
+use headwater_client::types::PartitionOffset;
 use headwater_client::{Client, Consumer, ConsumerRecord, Error, Position};
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -51,10 +52,24 @@ struct Range {
 
 /// Reads everything that the plan says into `sink`.
 pub(crate) async fn read(client: &Client, plan: &ReadPlan, sink: &mut impl Sink) -> Outcome {
-    let mut ranges = Vec::new();
-    for topic in &plan.topics {
-        ranges.extend(ranges_of(client, plan, topic).await?);
+    let (mut plan, mut ranges) = (plan.clone(), Vec::new());
+    for name in &mut plan.topics {
+        let topic = client.admin().get_topic(name).await;
+        let topic = topic.map_err(|error| Failure::from_client(&format!("read {name}"), &error))?;
+        // Records say their topic in full.
+        *name = topic.name;
+        let partitions = match plan.partitions.is_empty() {
+            true => (0..u32::try_from(topic.partitions).unwrap_or(0)).collect(),
+            false => plan.partitions.clone(),
+        };
+        let ask = Asking {
+            client,
+            topic: name,
+            partitions,
+        };
+        ranges.extend(ask.ranges(plan.from, plan.until, plan.follow).await?);
     }
+    let plan = &plan;
     let merged = match plan.from {
         From::Last(count) if ranges.len() > 1 => Some(count),
         _ => None,
@@ -230,72 +245,88 @@ async fn stream(
     sink.pause()
 }
 
-async fn ranges_of(client: &Client, plan: &ReadPlan, topic: &str) -> Outcome<Vec<Range>> {
-    let failed = |error: Error| failure(plan, &error);
-    let admin = client.admin();
-    let partitions: Vec<u32> = match plan.partitions.is_empty() {
-        false => plan.partitions.clone(),
-        true => {
-            let count = admin.get_topic(topic).await.map_err(failed)?.partitions;
-            (0..u32::try_from(count).unwrap_or(0)).collect()
-        }
-    };
-    let ask = async |position: Position| -> Outcome<Vec<u64>> {
-        let questions: Vec<_> = partitions.iter().map(|p| (*p, position)).collect();
-        let answers = admin
-            .list_offsets(topic, &questions)
-            .await
-            .map_err(failed)?;
-        let offset = |answer: headwater_client::types::PartitionOffset| match answer.error {
-            Some(error) => Err(failed(Error::from(error))),
+/// Turns places into offsets.
+struct Asking<'a> {
+    client: &'a Client,
+    topic: &'a str,
+    partitions: Vec<u32>,
+}
+
+impl Asking<'_> {
+    /// What to read of each partition.
+    async fn ranges(&self, from: From, until: Option<Until>, follow: bool) -> Outcome<Vec<Range>> {
+        let earliest = self.offsets(Position::Earliest).await?;
+        let latest = self.offsets(Position::Latest).await?;
+        let starts = match from {
+            From::Begin => earliest.clone(),
+            From::End => latest.clone(),
+            From::Offset(offset) => self.clamp(offset, &earliest, &latest)?,
+            other => self.offsets(other.position()).await?,
+        };
+        let ends = match until {
+            None if follow => vec![u64::MAX; self.partitions.len()],
+            None | Some(Until::End) => latest.clone(),
+            Some(Until::Offset(offset)) => vec![offset; self.partitions.len()],
+            Some(Until::Time(timestamp_ms)) => {
+                self.offsets(Position::Timestamp(timestamp_ms)).await?
+            }
+        };
+        let range =
+            |(((partition, start), end), high_watermark): (((&u32, u64), u64), u64)| Range {
+                topic: self.topic.to_owned(),
+                partition: *partition,
+                start,
+                end,
+                high_watermark,
+            };
+        Ok(self
+            .partitions
+            .iter()
+            .zip(starts)
+            .zip(ends)
+            .zip(latest)
+            .map(range)
+            .collect())
+    }
+
+    async fn offsets(&self, position: Position) -> Outcome<Vec<u64>> {
+        let questions: Vec<_> = self.partitions.iter().map(|p| (*p, position)).collect();
+        let answers = self
+            .client
+            .admin()
+            .list_offsets(self.topic, &questions)
+            .await;
+        let answers = answers.map_err(|error| self.failed(&error))?;
+        let offset = |answer: PartitionOffset| match answer.error {
+            Some(error) => Err(self.failed(&Error::from(error))),
             None => Ok(u64::try_from(answer.offset).unwrap_or(0)),
         };
         answers.into_iter().map(offset).collect()
-    };
-    let earliest = ask(Position::Earliest).await?;
-    let latest = ask(Position::Latest).await?;
-    let starts = match plan.from {
-        From::Begin => earliest.clone(),
-        From::End => latest.clone(),
-        // Over several partitions an offset is clamped: they rarely hold the same ones.
-        From::Offset(offset) => {
-            let clamp = |(low, high): (&u64, &u64)| offset.clamp(*low, *high);
-            let clamped: Vec<u64> = earliest.iter().zip(&latest).map(clamp).collect();
-            if let ([partition], [start]) = (&partitions[..], &clamped[..])
-                && *start != offset
-            {
-                return Err(failed(Error::OffsetOutOfRange {
-                    topic: topic.to_owned(),
-                    partition: *partition,
-                    offset,
-                    log_start_offset: earliest[0],
-                    high_watermark: latest[0],
-                }));
-            }
-            clamped
+    }
+
+    /// Several partitions rarely hold the same offsets, so each starts as near as it can; one
+    /// that was asked for alone must hold it.
+    fn clamp(&self, offset: u64, earliest: &[u64], latest: &[u64]) -> Outcome<Vec<u64>> {
+        let bounds = || earliest.iter().copied().zip(latest.iter().copied());
+        if let ([partition], Some((low, high))) = (&self.partitions[..], bounds().next())
+            && !(low..=high).contains(&offset)
+        {
+            return Err(self.failed(&Error::OffsetOutOfRange {
+                topic: self.topic.to_owned(),
+                partition: *partition,
+                offset,
+                log_start_offset: low,
+                high_watermark: high,
+            }));
         }
-        other => ask(other.position()).await?,
-    };
-    let ends = match plan.until {
-        None if plan.follow => vec![u64::MAX; partitions.len()],
-        None | Some(Until::End) => latest.clone(),
-        Some(Until::Offset(offset)) => vec![offset; partitions.len()],
-        Some(Until::Time(timestamp_ms)) => ask(Position::Timestamp(timestamp_ms)).await?,
-    };
-    let range = |(((partition, start), end), high_watermark)| Range {
-        topic: topic.to_owned(),
-        partition,
-        start,
-        end,
-        high_watermark,
-    };
-    Ok(partitions
-        .into_iter()
-        .zip(starts)
-        .zip(ends)
-        .zip(latest)
-        .map(range)
-        .collect())
+        Ok(bounds()
+            .map(|(low, high)| offset.clamp(low, high))
+            .collect())
+    }
+
+    fn failed(&self, error: &Error) -> Failure {
+        Failure::from_client(&format!("read {}", self.topic), error)
+    }
 }
 
 fn failure(plan: &ReadPlan, error: &Error) -> Failure {

@@ -111,3 +111,18 @@ fn colour_is_for_terminals_unless_it_is_demanded() {
     let coloured = [&args[..], &["--color", "always"]].concat();
     run(&coloured).exits(1).says("\x1b[31merror:");
 }
+
+#[test]
+fn a_server_that_never_answers_is_a_timeout() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = silent.local_addr().expect("it is bound").to_string();
+    let patience = ["--timeout", "300ms", "--endpoint", &endpoint];
+    run(&[&["topic", "list"][..], &patience].concat())
+        .exits(4)
+        .says("within 300ms");
+    let doctor = run(&[&["doctor"][..], &patience].concat()).exits(1).stdout;
+    assert!(
+        doctor.contains("✓ tcp") && doctor.contains("✗ metadata"),
+        "{doctor}"
+    );
+}

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::ReportFormat;
 use crate::failure::Outcome;
 use crate::output::{facts, line};
-use crate::units::{show_bytes, show_count, show_duration};
+use crate::units::{show_bytes, show_count, show_duration, show_many};
 
 /// One measurement. Times are in the units that their names say.
 #[derive(Debug, Serialize)]
@@ -103,7 +103,11 @@ impl Report {
             ("what", format!("{}, {}", self.kind, self.setup)),
             (
                 "topic",
-                format!("{} with {} partitions", self.topic, self.partitions),
+                format!(
+                    "{} with {}",
+                    self.topic,
+                    show_many(self.partitions, "partition")
+                ),
             ),
             (
                 "records",
@@ -136,7 +140,7 @@ impl Report {
                     time(latency.max),
                 ),
             ));
-            lines.push(("", format!("of {} records", show_count(latency.samples))));
+            lines.push(("", format!("of {}", show_many(latency.samples, "record"))));
         }
         facts(&lines)
     }

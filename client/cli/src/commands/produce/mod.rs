@@ -2,6 +2,7 @@
 
 pub(crate) mod send;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::records::lines::Source;
 use crate::records::parse::LineFormat;
 use crate::session::Session;
 use crate::units::{
-    parse_bytes, parse_count, parse_duration, show_bytes, show_count, show_duration,
+    parse_bytes, parse_count, parse_duration, show_bytes, show_count, show_duration, show_many,
 };
 
 const EXAMPLES: &str = "\
@@ -174,6 +175,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         key: args.key.map(Bytes::from),
         headers: args.headers.into_iter().map(header).collect(),
     };
+    if args.file.is_none() && std::io::stdin().is_terminal() {
+        session.talk.note("one record a line; Ctrl-D ends");
+    }
     let bar = session.talk.progress(source.size_bytes);
     let mut sender = Sender::new(producer, defaults, args.rate, bar.clone());
     let mut handovers = source.start(format, args.max);
@@ -184,18 +188,16 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
     };
     let sent = sender.settle(session.timeout).await;
     bar.finish_and_clear();
-    session.talk.note(format!(
-        "{} records ({}) {} {topic} in {}, {}/s",
-        show_count(sent.acked),
-        show_bytes(sent.bytes),
-        if args.acks == AcksArg::None {
-            "sent to"
-        } else {
-            "stored in"
-        },
-        show_duration(sent.elapsed),
-        show_count(sent.per_second()),
-    ));
+    if sent.acked > 0 || sent.error.is_none() {
+        let done = match args.acks {
+            AcksArg::None => "sent to",
+            AcksArg::Leader | AcksArg::All => "stored in",
+        };
+        let (records, bytes) = (show_many(sent.acked, "record"), show_bytes(sent.bytes));
+        let (elapsed, rate) = (show_duration(sent.elapsed), show_count(sent.per_second()));
+        let note = format!("{records} ({bytes}) {done} {topic} in {elapsed}, {rate}/s");
+        session.talk.note(note);
+    }
     let failure = match (sent.error, pumped) {
         (Some(error), _) => Failure::from_client(&doing, &error),
         (None, Err(failure)) => failure,
@@ -208,9 +210,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         0 => Err(failure),
         acked => {
             let why = failure.why.clone().unwrap_or_default();
-            let stored = show_count(acked);
+            let stored = show_many(acked, "record");
             Err(failure
-                .why(format!("{why}\n{stored} records were stored"))
+                .why(format!("{why}\nstored all the same: {stored}"))
                 .exit(Exit::Partial))
         }
     }

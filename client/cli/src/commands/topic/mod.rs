@@ -14,6 +14,7 @@ use crate::contexts::Target;
 use crate::failure::{Failure, Outcome};
 use crate::output::{OutputArgs, print};
 use crate::session::Session;
+use crate::units::show_many;
 
 /// Create, show and change topics
 #[derive(Debug, clap::Subcommand)]
@@ -103,10 +104,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
                     } else {
                         "created"
                     };
-                    let count = created.partitions;
-                    session
-                        .talk
-                        .note(format!("{} {done} with {count} partitions", created.name));
+                    let partitions = show_many(created.partitions, "partition");
+                    let note = format!("{} {done} with {partitions}", created.name);
+                    session.talk.note(note);
                     answer(output, &created)
                 }
                 Err(error) if if_not_exists && Failure::topic_exists(&error) => {
@@ -183,10 +183,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             )?;
             let grown = admin.add_partitions(&name, to).await;
             let grown = grown.map_err(|error| failed("grow", &name, &error))?;
-            session.talk.note(format!(
-                "{} has {} partitions",
-                grown.name, grown.partitions
-            ));
+            let partitions = show_many(grown.partitions, "partition");
+            session
+                .talk
+                .note(format!("{} has {partitions}", grown.name));
             answer(output, &grown)
         }
         Command::Delete(args) => delete::topics(args, session).await,
