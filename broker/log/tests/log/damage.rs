@@ -329,7 +329,7 @@ fn what_recovery_kept_counts_as_synced_from_then_on() {
     assert_eq!(report.cut, None);
     assert_eq!(
         read_all(&log),
-        scene.expected(&[hit.offsets.clone()], scene.end)
+        scene.expected(std::slice::from_ref(&hit.offsets), scene.end)
     );
 }
 

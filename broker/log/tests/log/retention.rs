@@ -58,6 +58,7 @@ fn an_active_segment_that_is_wholly_expired_goes_as_well() {
     let bench = Bench::new();
     let mut log = filled(&bench, 10);
     let mut config = config();
+    config.segment_ms = u64::MAX;
     config.retention_ms = Some(HOUR_MS as u64);
     log.set_config(config);
     assert_eq!(log.segment_count(), 1);
