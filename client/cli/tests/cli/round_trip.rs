@@ -252,7 +252,11 @@ fn exit_codes_tell_what_happened() {
             "there already",
         ),
         (&["topic", "create", "bad name"], 1, "bad name"),
-        (&["topic", "delete", "flights"], 2, "--yes"),
+        (
+            &["topic", "delete", "flights"],
+            2,
+            "default/flights with 842 records",
+        ),
         (
             &["topic", "delete-records", "flights", "--before", "end"],
             2,

@@ -20,7 +20,7 @@ use crate::records::lines::Source;
 use crate::records::parse::LineFormat;
 use crate::records::read::{ReadPlan, Sink, read};
 use crate::session::Session;
-use crate::units::{show_count, show_duration};
+use crate::units::{show_count, show_duration, show_many};
 
 /// The topic.
 const TOPIC: &str = "flights";
@@ -274,25 +274,19 @@ async fn read_all(page: &Page<'_>, client: &Client) -> Outcome {
 async fn read_from_noon(page: &Page<'_>, client: &Client) -> Outcome {
     let since = Instant::now();
     let noon_ms = flights::NOON_MS;
-    let mut all = Kept::default();
-    read(client, &plan(From::Time(noon_ms)), &mut all).await?;
-    let later = all
-        .records
-        .iter()
-        .filter(|record| record.timestamp_ms >= noon_ms)
-        .count();
+    let mut later = Later {
+        from_ms: noon_ms,
+        count: 0,
+        first: None,
+    };
+    read(client, &plan(From::Time(noon_ms)), &mut later).await?;
     let what = format!(
-        "{} records from 12:00 (New York) on, found by timestamp",
-        show_count(later as u64)
+        "{} from 12:00 (New York) on, found by timestamp",
+        show_many(later.count, "record")
     );
     page.step("by time", since, &what)?;
-    match all
-        .records
-        .iter()
-        .filter(|r| r.timestamp_ms >= noon_ms)
-        .min_by_key(|r| r.timestamp_ms)
-    {
-        Some(first) => page.more(&show(first)),
+    match later.first {
+        Some(first) => page.more(&show(&first)),
         None => Ok(()),
     }
 }
@@ -318,7 +312,35 @@ fn plan(from: From) -> ReadPlan {
     }
 }
 
-/// Keeps what was read; the sample is small.
+/// Counts the records of a time and later. Reading by time starts each partition at the first of
+/// them; behind it, older ones may stand among them.
+struct Later {
+    from_ms: i64,
+    count: u64,
+    first: Option<ConsumerRecord>,
+}
+
+impl Sink for Later {
+    fn record(&mut self, record: &ConsumerRecord) -> Outcome<ControlFlow<()>> {
+        if record.timestamp_ms >= self.from_ms {
+            self.count += 1;
+            if self
+                .first
+                .as_ref()
+                .is_none_or(|first| record.timestamp_ms < first.timestamp_ms)
+            {
+                self.first = Some(record.clone());
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn pause(&mut self) -> Outcome {
+        Ok(())
+    }
+}
+
+/// Keeps what was read, which is little.
 #[derive(Default)]
 struct Kept {
     records: Vec<ConsumerRecord>,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Answer, OutputArgs, columns, print};
 use crate::session::Session;
+use crate::units::show_many;
 
 /// Delete topics and their records; there is no way back
 #[derive(Debug, clap::Args)]
@@ -54,17 +55,19 @@ fn before(text: &str) -> Result<Before, String> {
 /// Deletes topics, all that can be.
 pub(super) async fn topics(args: TopicArgs, session: &Session) -> Outcome {
     let (admin, target) = session.admin("delete topics").await?;
-    let names: Vec<String> = args
-        .topics
-        .iter()
-        .map(|topic| target.topic(topic))
-        .collect();
-    let mut found = Vec::new();
-    for name in &names {
-        found.push(super::get(&admin, name).await?);
+    let (mut found, mut described) = (Vec::new(), Vec::new());
+    for topic in &args.topics {
+        let topic = super::get(&admin, &target.topic(topic)).await?;
+        let partitions = admin.list_partitions(&topic.name).await;
+        let partitions = partitions.map_err(|error| super::failed("find", &topic.name, &error))?;
+        let held = partitions
+            .iter()
+            .map(|p| p.high_watermark - p.log_start_offset);
+        let records = show_many(held.sum::<i64>(), "record");
+        described.push(format!("{} with {records}", topic.name));
+        found.push(topic);
     }
-    let list = names.join(", ");
-    let question = format!("delete {list} and all records, for good?");
+    let question = format!("delete {}, for good?", described.join(", "));
     session.talk.confirm(&question, args.yes)?;
     let mut failures = Vec::new();
     for topic in &found {
