@@ -191,7 +191,8 @@ async fn stream(
     let mut open = 0;
     let mut ends = HashMap::new();
     let mut builder = client.consumer().until_latest(!plan.follow);
-    if plan.follow && plan.partitions.is_empty() {
+    if plan.follow && plan.partitions.is_empty() && plan.until.is_none() {
+        // Whole topics: partitions that are added later belong to them.
         for topic in &plan.topics {
             builder = builder.topic(topic, Position::Earliest);
         }

@@ -175,6 +175,8 @@ fn every_place_to_start_and_to_end_is_found() {
     assert_eq!(count(&["--from", "-5", "-p", "3"]), 5);
     assert_eq!(count(&["--max", "7"]), 7);
     assert_eq!(count(&["-p", "3", "--from", "10", "--until", "20"]), 10);
+    assert_eq!(count(&["-f", "--until", "10"]), 60);
+    assert_eq!(count(&["-f", "--from", "end", "--until", "10"]), 0);
     let noon = "@2013-01-01T12:00-05:00";
     assert_eq!(count(&["--from", noon]) + count(&["--until", noon]), 842);
     let first = broker
