@@ -95,3 +95,6 @@ impl SegmentIndex {
         (entry, next.map(|next| u64::from(next.position)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,16 +48,14 @@ impl Recovery<'_> {
                 files::remove(&*env.disk, &files::at_offset(key, offset, PRODUCERS))?;
             }
         }
-        if self.end > Offset::ZERO
-            && self.opening.mark
-                != (MarkState::Valid {
-                    synced_end: self.end,
-                })
-        {
-            env.marks
-                .write(env.marks.shard_of(key), &[(key, self.end)])?;
+        let marked = MarkState::Valid {
+            synced_end: self.end,
+        };
+        if self.end > Offset::ZERO && self.opening.mark != marked {
+            let shard = env.marks.shard_of(key);
+            env.marks.write(shard, &[(key, self.end)])?;
         }
-        self.append_times.truncate(self.end);
+        let fewer_times = self.append_times.truncate(self.end);
         if self.end > self.log_start {
             self.append_times.assume_latest(self.opening.now.wall_ms);
         }
@@ -76,6 +74,9 @@ impl Recovery<'_> {
             unsynced_entry: active_base.filter(|_| !entry_is_durable),
             unchanged: false,
         });
+        if let Some(write) = fewer_times {
+            log.write_append_mark(write);
+        }
         Ok(Some(log))
     }
 

@@ -18,6 +18,7 @@ use crate::segment::Segment;
 use crate::{DiskFile, LogError, MarkState};
 use headwater_record::{LeaderEpoch, Offset};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Recovers the log; see [`Log::open`].
@@ -208,6 +209,7 @@ impl<'a> Recovery<'a> {
         let Some(&Found { base, len }) = self.found.get(at) else {
             return Ok(());
         };
+        // There is a next one: the segment to scan from comes later.
         let next = self.next_base(at).unwrap_or(self.mark);
         let head = read_head(&*env.disk, key, base)?;
         let fits = head.filter(|head| head.segment_bytes == len && head.end_offset <= next);
@@ -351,7 +353,7 @@ impl<'a> Recovery<'a> {
     fn report_cut(
         &mut self,
         file: &dyn DiskFile,
-        path: &std::path::Path,
+        path: &Path,
         range: Range<u64>,
         offset: Offset,
     ) -> Result<(), LogError> {
@@ -381,7 +383,7 @@ impl<'a> Recovery<'a> {
 
     /// Removes the segments from `at` on: they lie above the mark and do not go on from what is valid.
     pub(super) fn drop_from(&mut self, at: usize) -> Result<(), LogError> {
-        let offset = self.end;
+        let offset = self.end.max(self.mark);
         let env = &self.opening.env;
         let dropped: Vec<Found> = self.found.drain(at..).collect();
         // The last first, so that a crash in between leaves no gap.

@@ -6,7 +6,9 @@
 use crate::common::{Bench, KEY, NOW, batch_of, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::{SimDisk, Survival};
 use headwater_log::{Log, LogConfig, LogError, Now, ProducerCheck, RecoveryReport};
-use headwater_record::{BatchHeader, LeaderEpoch, Offset, ProducerIdentity};
+use headwater_record::{
+    BatchBuilder, BatchHeader, Compression, LeaderEpoch, Offset, ProducerIdentity, Record,
+};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -331,6 +333,38 @@ fn what_recovery_kept_counts_as_synced_from_then_on() {
         read_all(&log),
         scene.expected(std::slice::from_ref(&hit.offsets), scene.end)
     );
+}
+
+#[test]
+fn a_batch_within_a_record_is_not_taken_for_one_of_ours() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    let epoch = log.last_epoch().unwrap();
+    bench.append(&mut log, &batch_of_values(&[1]));
+    // Just what would be looked for if the batch around it were damaged.
+    let inner = batch_of_values(&[666]).stamped(Offset::new(2), epoch);
+    let mut builder = BatchBuilder::new(Compression::None);
+    for value in [b"2".as_slice(), inner.bytes(), b"4"] {
+        let record = Record {
+            value: Some(value.to_vec().into()),
+            ..Record::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    bench.append(&mut log, &builder.build().unwrap());
+    bench.append(&mut log, &batch_of_values(&[5, 6]));
+    bench.sync(&mut log);
+    let outer = placed(&bench.disk).swap_remove(1);
+    for byte in outer.bytes.start..outer.bytes.start + 17 {
+        let disk = bench.disk.snapshot();
+        disk.corrupt(&outer.file, byte, 2);
+        let (log, _) = Log::open(&Bench::on(disk).env, KEY, config(), NOW, false).unwrap();
+        let expected = Reading {
+            values: vec![(0, 1), (4, 5), (5, 6)],
+            lost: vec![1..4],
+        };
+        assert_eq!(read_all(&log), expected, "byte {byte}");
+    }
 }
 
 #[test]
