@@ -108,22 +108,18 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs what is not, and the mark with it.
+    /// Syncs what is not, and writes the mark.
     fn sync_all(&mut self) -> Result<(), LogError> {
+        if self.end == Offset::ZERO {
+            // No bytes, and without its directory an empty log is as empty.
+            return Ok(());
+        }
         if let Some(job) = self.sync_job() {
             job.run()?;
             self.synced(job.end);
         }
-        // An empty log has no bytes to sync, but its directory is to be there next time.
         sync_dirs(&self.env, &self.unsynced_dirs())?;
         let marks = &self.env.marks;
-        let shard = marks.shard_of(self.key);
-        if self.end > Offset::ZERO {
-            marks.write(shard, &[(self.key, self.end)])?;
-        }
-        match marks.is_dirty(shard) {
-            true => marks.sync(shard),
-            false => Ok(()),
-        }
+        marks.write(marks.shard_of(self.key), &[(self.key, self.end)])
     }
 }

@@ -69,7 +69,9 @@ impl SegmentIndex {
                 at += 1;
                 at % 2 == 0
             });
-            self.interval_bytes = self.interval_bytes.saturating_mul(2).max(1);
+            // Batches may be larger than the interval: it is the distance so far that doubles.
+            let distance_bytes = u64::from(entry.position) / INDEX_ENTRIES_MAX as u64;
+            self.interval_bytes = self.interval_bytes.max(distance_bytes).saturating_mul(2);
         }
         self.entries.push(entry);
     }

@@ -58,3 +58,47 @@ fn an_offset_outside_the_log_is_out_of_range() {
     let slice = log.view().read(Offset::new(3), Offset::MAX, 100).unwrap();
     assert!(slice.bytes.is_empty());
 }
+
+#[test]
+fn a_view_from_before_a_truncation_says_so_instead_of_calling_it_damage() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    for n in 0..100 {
+        bench.append(&mut log, &batch(3, n));
+    }
+    let view = log.view();
+    log.truncate(Offset::new(30)).unwrap();
+    bench.begin(&mut log, 6);
+    for n in 0..3 {
+        bench.append(&mut log, &batch(7, n));
+    }
+    for asked in [30, 31, 45, 200, 299] {
+        let error = view.read(Offset::new(asked), Offset::MAX, 100).unwrap_err();
+        assert!(
+            matches!(error, LogError::OutOfRange { .. }),
+            "{asked}: {error}"
+        );
+    }
+    assert_eq!(log.damaged(), []);
+    assert_eq!(offsets(&log.view()), (0..51).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sync_of_what_was_cut_since_counts_for_nothing() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    for n in 0..10 {
+        bench.append(&mut log, &batch(1, n));
+    }
+    let job = log.sync_job().unwrap();
+    log.truncate(Offset::new(5)).unwrap();
+    bench.begin(&mut log, 6);
+    for n in 0..10 {
+        bench.append(&mut log, &batch(1, n));
+    }
+    job.run().unwrap();
+    log.synced(job.end);
+    assert_eq!(log.synced_end(), Offset::ZERO);
+    bench.sync(&mut log);
+    assert_eq!(log.synced_end(), Offset::new(15));
+}

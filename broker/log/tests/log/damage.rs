@@ -359,11 +359,12 @@ fn a_batch_within_a_record_is_not_taken_for_one_of_ours() {
         let disk = bench.disk.snapshot();
         disk.corrupt(&outer.file, byte, 2);
         let (log, _) = Log::open(&Bench::on(disk).env, KEY, config(), NOW, false).unwrap();
-        let expected = Reading {
-            values: vec![(0, 1), (4, 5), (5, 6)],
-            lost: vec![1..4],
-        };
-        assert_eq!(read_all(&log), expected, "byte {byte}");
+        let reading = read_all(&log);
+        assert_eq!(reading.values, [(0, 1), (4, 5), (5, 6)], "byte {byte}");
+        assert_eq!(
+            reading.lost.as_slice(),
+            std::slice::from_ref(&outer.offsets)
+        );
     }
 }
 

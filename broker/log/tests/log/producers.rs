@@ -3,6 +3,7 @@
 use crate::common::{Bench, NOW, batch, batch_of, config};
 use headwater_log::{Log, Now, ProducerCheck};
 use headwater_record::{Batch, LeaderEpoch, Offset, ProducerIdentity};
+use std::path::PathBuf;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -133,6 +134,11 @@ fn the_state_is_the_same_after_a_stop_a_crash_and_a_truncation() {
     let (mut log, _) = bench.reopen(config(), true);
     assert_eq!(checks(&log), whole);
     log.truncate(Offset::new(150)).unwrap();
+    let files = bench.disk.files().into_iter().map(|(path, _)| path);
+    let mut snapshots =
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "producers"));
+    let later = |path: &PathBuf| path.file_stem().unwrap() > "00000000000000000150";
+    assert_eq!(snapshots.find(later), None, "it tells of what was cut");
     assert_eq!(checks(&log), kept);
     assert_eq!(checks(&bench.reopen(config(), false).0), kept);
 }
