@@ -66,7 +66,8 @@ impl ClosedState {
 }
 
 impl Log {
-    /// Clean stop: index, producer snapshot, all synced, mark written, and what the next start needs to know. Does
+    /// Clean stop: index, producer snapshot, all synced, mark written (its file is synced by the caller, once for
+    /// all partitions), and what the next start needs to know. Does
     /// nothing if nothing changed since a clean start.
     pub fn close(mut self) -> Result<(), LogError> {
         self.check_usable()?;
