@@ -174,7 +174,12 @@ impl Snapshot {
             .segments
             .partition_point(|segment| segment.base_offset() <= offset);
         let part = later.checked_sub(1).and_then(|at| self.part(at));
-        part.ok_or_else(|| self.out_of_range(offset))
+        let part = part.ok_or_else(|| self.out_of_range(offset))?;
+        match self.segments.get(later) {
+            // Between two segments: one that was there is missing.
+            Some(next) if part.end <= offset => Err(self.damaged(part.end..next.base_offset())),
+            _ => Ok(part),
+        }
     }
 
     /// Remembers damage and makes it an error. What lies below the log start is no loss.

@@ -409,6 +409,28 @@ fn a_damaged_index_changes_no_answer() {
 }
 
 #[test]
+fn an_index_that_leads_astray_is_not_believed() {
+    const HEAD_BYTES: usize = 52;
+    let scene = Scene::new(false, true);
+    for (file, len) in scene.files(|path| path.ends_with(".index")) {
+        let mut bytes = scene.disk.read(&file).unwrap();
+        for entry in bytes[HEAD_BYTES..].chunks_mut(12) {
+            // One byte further than the batch, with a sound checksum.
+            let position = u32::from_le_bytes(entry[4..8].try_into().unwrap()) + 1;
+            entry[4..8].copy_from_slice(&position.to_le_bytes());
+            let crc = crc32c::crc32c(&entry[..8]);
+            entry[8..].copy_from_slice(&crc.to_le_bytes());
+        }
+        assert!(len as usize > HEAD_BYTES);
+        let disk = scene.disk.snapshot();
+        disk.put(&file, &bytes);
+        let (log, _) = scene.open(&disk, true);
+        assert_eq!(read_all(&log), scene.expected(&[], scene.end));
+        assert_eq!(log.damaged(), []);
+    }
+}
+
+#[test]
 fn a_damaged_epochs_file_is_made_anew() {
     let scene = Scene::new(false, true);
     let files = scene.files(|path| path.ends_with("epochs"));

@@ -39,6 +39,11 @@ fn an_append_to_a_full_disk_leaves_nothing_behind_and_may_be_tried_again() {
             Err(error) => {
                 assert!(error.is_full(), "{error}");
                 assert_eq!(log.end(), end);
+                assert_eq!(
+                    segment_bytes(&bench),
+                    log.size_bytes(),
+                    "nothing is left behind"
+                );
                 refused += 1;
                 free += 977;
             }
@@ -52,6 +57,12 @@ fn an_append_to_a_full_disk_leaves_nothing_behind_and_may_be_tried_again() {
     let (log, report) = bench.reopen(config(), false);
     assert_eq!(report.cut, None);
     assert_eq!(offsets(&log.view()), (0..end.get()).collect::<Vec<_>>());
+}
+
+fn segment_bytes(bench: &Bench) -> u64 {
+    let files = bench.disk.files().into_iter();
+    let segments = files.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "log"));
+    segments.map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
 #[test]
