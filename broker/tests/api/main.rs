@@ -3,6 +3,7 @@
 mod bad_input;
 mod consume;
 mod lifecycle;
+mod old_data;
 mod produce;
 mod topics;
 

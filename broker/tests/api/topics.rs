@@ -37,10 +37,7 @@ async fn a_topic_shows_its_own_settings_and_those_in_force() {
         retention_ms: Some(3_600_000),
         ..Default::default()
     };
-    let topic = harness
-        .create_with("shop/orders", 3, config)
-        .await
-        .unwrap();
+    let topic = harness.create_with("shop/orders", 3, config).await.unwrap();
     assert_eq!((topic.name.as_str(), topic.partitions), ("shop/orders", 3));
     assert_eq!(topic.config, Some(config));
     let effective = topic.effective_config.unwrap();
