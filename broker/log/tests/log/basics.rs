@@ -1,8 +1,8 @@
 //! What a log does on a disk that behaves.
 
-use crate::common::{Bench, batch, config, offsets};
-use headwater_log::LogError;
-use headwater_record::Offset;
+use crate::common::{Bench, KEY, batch, config, offsets};
+use headwater_log::{Log, LogError};
+use headwater_record::{BatchHeader, Offset};
 
 #[test]
 fn batches_come_back_at_dense_offsets() {
@@ -45,6 +45,36 @@ fn a_log_closed_and_opened_goes_on() {
         log.truncate(from).unwrap();
         log.close().unwrap();
     }
+}
+
+#[test]
+fn a_state_file_that_the_mark_contradicts_is_not_believed() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    bench.append(&mut log, &batch(3, 0));
+    log.close().unwrap();
+    let path = Log::dir(KEY).join("state");
+    let old = bench.disk.read(&path).unwrap();
+    let (mut log, _) = bench.reopen(config(), true);
+    bench.begin(&mut log, 6);
+    bench.append(&mut log, &batch(2, 1));
+    bench.sync(&mut log);
+    let segment = Log::dir(KEY).join("00000000000000000000.log");
+    let len = bench.disk.read(&segment).unwrap().len() as u64;
+    assert!(
+        bench.disk.read(&path).is_none(),
+        "removed at the first change"
+    );
+    drop(log);
+    // The removal was not synced, and the second batch is lost to damage: the old file fits what is there.
+    bench.disk.put(&path, &old);
+    let first = bench.env.disk.open(&segment, false).unwrap();
+    let half = BatchHeader::decode(&bench.disk.read(&segment).unwrap());
+    first.truncate(half.unwrap().size_bytes as u64).unwrap();
+    assert!(first.len().unwrap() < len);
+    let (log, report) = bench.reopen(config(), true);
+    assert_eq!(log.end(), Offset::new(5));
+    assert_eq!(report.damaged, [Offset::new(3)..Offset::new(5)]);
 }
 
 #[test]

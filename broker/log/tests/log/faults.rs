@@ -59,6 +59,21 @@ fn an_append_to_a_full_disk_leaves_nothing_behind_and_may_be_tried_again() {
     assert_eq!(offsets(&log.view()), (0..end.get()).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_write_that_a_full_disk_cut_short_is_cut_back() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    bench.append(&mut log, &batch(3, 0));
+    let fault = Fault::once(SimOp::Write).on_path(".log").full();
+    let fault = bench.disk.inject(fault);
+    let error = log.append(&batch(30, 1), EPOCH, NOW).unwrap_err();
+    assert!(error.is_full(), "{error}");
+    assert_eq!(bench.disk.struck(fault), 1);
+    assert_eq!(segment_bytes(&bench), log.size_bytes());
+    bench.append(&mut log, &batch(1, 2));
+    assert_eq!(offsets(&log.view()), [0, 1, 2, 3]);
+}
+
 fn segment_bytes(bench: &Bench) -> u64 {
     let files = bench.disk.files().into_iter();
     let segments = files.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "log"));
