@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures::Stream;
-use headwater_core::replica::Outcome;
+use headwater_core::replica::{Acks, Outcome};
 use headwater_proto::v1;
 use headwater_proto::v1::producer_service_server::ProducerService;
 use tonic::{Request, Response, Status, Streaming};
@@ -51,7 +51,11 @@ impl ProducerService for Service {
             self.broker.metrics.observe_error(status::reason(error));
             return Err(status::status(error));
         }
-        let acks = produced.iter().map(|part| ack(part, acks)).collect();
+        let hide_offsets = acks == Acks::None;
+        let acks = produced
+            .iter()
+            .map(|part| ack(part, hide_offsets))
+            .collect();
         Ok(Response::new(v1::ProduceResponse { acks }))
     }
 
@@ -82,7 +86,7 @@ impl ProducerService for Service {
 }
 
 /// The wire form of what became of one partition's part.
-pub(super) fn ack(part: &Produced, acks: headwater_core::replica::Acks) -> v1::PartitionAck {
+pub(super) fn ack(part: &Produced, hide_offsets: bool) -> v1::PartitionAck {
     let failed = |error: &BrokerError| v1::PartitionAck {
         partition: part.partition as i32,
         base_offset: -1,
@@ -96,9 +100,8 @@ pub(super) fn ack(part: &Produced, acks: headwater_core::replica::Acks) -> v1::P
             appended,
             duplicate,
         }) => {
-            let known = acks != headwater_core::replica::Acks::None;
             let offset =
-                |offset: headwater_record::Offset| if known { offset.to_i64() } else { -1 };
+                |offset: headwater_record::Offset| if hide_offsets { -1 } else { offset.to_i64() };
             v1::PartitionAck {
                 partition: part.partition as i32,
                 base_offset: offset(appended.base_offset),

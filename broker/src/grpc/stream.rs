@@ -1,6 +1,6 @@
 //! `ProduceStream`: batches in, coalesced acks out, in order for each partition.
 //!
-//! One task reads the client's messages, one answers. Between them stands a lane for each
+//! A task reads the client's messages; answers are made where they are sent. Between stands a lane for each
 //! partition: what was sent, in order, until it is answered. A batch takes its bytes of the
 //! client's credit (checked, never waited for) and of the broker's in-flight budget (waited for:
 //! the client's window then closes) and gives both back with its ack.
@@ -16,7 +16,7 @@ use headwater_proto::v1::produce_stream_request::Message as ClientMessage;
 use headwater_proto::v1::produce_stream_response::Message as BrokerMessage;
 use headwater_record::{Batch, Compression};
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
@@ -29,8 +29,6 @@ use crate::limits::{
 };
 use crate::partition::handle::{StreamReply, StreamSlot};
 use crate::partition::read::PartitionRef;
-
-type Responses = mpsc::Sender<Result<v1::ProduceStreamResponse, Status>>;
 
 /// A batch until it is answered.
 struct InFlight {
@@ -53,63 +51,71 @@ struct AckLane {
 struct Shared {
     lanes: Vec<AckLane>,
     unacked_bytes: usize,
+    /// With `acks: NONE` no offsets are promised.
+    hide_offsets: bool,
 }
 
-/// Serves one stream.
+/// Serves one stream: a task reads, and the answers are made where they are sent.
 pub(super) fn run(
     broker: Arc<Broker>,
     principal: Principal,
     requests: Streaming<v1::ProduceStreamRequest>,
 ) -> impl Stream<Item = Result<v1::ProduceStreamResponse, Status>> + Send {
-    let (responses, stream) = mpsc::channel(4);
+    let (replies, outcomes) = mpsc::unbounded_channel();
+    let (control, said) = mpsc::channel(1);
+    let (failed, failure) = oneshot::channel();
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    let answers = Answers {
+        broker: broker.clone(),
+        shared: shared.clone(),
+        outcomes,
+        ready: Vec::new(),
+        said,
+        failure: Some(failure),
+    };
     tokio::spawn(async move {
-        if let Err(error) = serve(broker, principal, requests, &responses).await {
-            drop(responses.send(Err(error)).await);
+        if let Err(status) = serve(broker, principal, requests, shared, replies, control).await {
+            let _ = failed.send(status);
         }
     });
-    tokio_stream::wrappers::ReceiverStream::new(stream)
+    futures::stream::unfold(answers, |mut answers| async move {
+        let answer = answers.next().await?;
+        Some((answer, answers))
+    })
 }
 
+/// Reads until the client ends the stream. The answers end once `replies` is gone, here and with
+/// everybody who still has something to answer.
 async fn serve(
     broker: Arc<Broker>,
     principal: Principal,
     mut requests: Streaming<v1::ProduceStreamRequest>,
-    responses: &Responses,
+    shared: Arc<Mutex<Shared>>,
+    replies: mpsc::UnboundedSender<StreamReply>,
+    control: mpsc::Sender<BrokerMessage>,
 ) -> Result<(), Status> {
     let open = opening(&mut requests).await?;
-    let (replies, outcomes) = mpsc::unbounded_channel();
-    let shared = Arc::new(Mutex::new(Shared::default()));
     let mut reader = Reader {
         stream: broker.open_stream(),
         credit_bytes: broker.settings.limits.produce_stream_credit_bytes,
         acks: convert::acks(open.acks)?,
         compression: convert::compression(open.compression)?,
         default_topic: open.default_topic,
-        broker: broker.clone(),
+        broker,
         principal,
-        shared: shared.clone(),
+        shared,
         replies,
         next_index: 0,
         lanes: HashMap::new(),
     };
+    lock(&reader.shared).hide_offsets = reader.acks == Acks::None;
     let opened = BrokerMessage::Opened(v1::ProduceStreamOpened {
         credit_bytes: reader.credit_bytes as i64,
         batch_bytes_max: MESSAGE_BYTES_MAX as i64,
     });
-    if responses.send(response(opened)).await.is_err() {
-        return Ok(());
-    }
-    let acker = Acker {
-        broker,
-        shared,
-        acks: reader.acks,
-    };
-    let acker = tokio::spawn(acker.run(outcomes, responses.clone()));
-    let result = reader.run(&mut requests, responses).await;
+    drop(control.send(opened).await);
+    let result = reader.run(&mut requests, &control).await;
     reader.close();
-    // Without the reader's sender the acker ends once all that is in flight is answered.
-    drop(reader);
-    drop(acker.await);
     result
 }
 
@@ -169,7 +175,7 @@ impl Reader {
     async fn run(
         &mut self,
         requests: &mut Streaming<v1::ProduceStreamRequest>,
-        responses: &Responses,
+        control: &mpsc::Sender<BrokerMessage>,
     ) -> Result<(), Status> {
         let mut draining = self.broker.draining();
         let mut end = None;
@@ -189,7 +195,7 @@ impl Reader {
                     end = Some(Instant::now() + DRAIN_RECONNECT);
                     let reconnect_after_ms = DRAIN_RECONNECT.as_millis() as i64;
                     let draining = v1::ProduceStreamDraining { reconnect_after_ms };
-                    drop(responses.send(response(BrokerMessage::Draining(draining))).await);
+                    drop(control.send(BrokerMessage::Draining(draining)).await);
                     continue;
                 }
             };
@@ -365,36 +371,43 @@ impl Reader {
     }
 }
 
-struct Acker {
+/// The answering half of a stream.
+struct Answers {
     broker: Arc<Broker>,
     shared: Arc<Mutex<Shared>>,
-    acks: Acks,
+    outcomes: mpsc::UnboundedReceiver<StreamReply>,
+    ready: Vec<StreamReply>,
+    /// What the reader has to say besides outcomes.
+    said: mpsc::Receiver<BrokerMessage>,
+    /// Why the reader ended, if the client did not end it; taken with the last answer.
+    failure: Option<oneshot::Receiver<Status>>,
 }
 
-impl Acker {
-    /// Sends outcomes, as many together as there are.
-    async fn run(self, mut outcomes: mpsc::UnboundedReceiver<StreamReply>, responses: Responses) {
-        let mut ready = Vec::new();
-        while outcomes
-            .recv_many(&mut ready, STREAM_ACKS_PER_MESSAGE_MAX)
-            .await
-            > 0
-        {
-            let acks = self.collect(ready.drain(..));
-            if !acks.acks.is_empty()
-                && responses
-                    .send(response(BrokerMessage::Acks(acks)))
-                    .await
-                    .is_err()
-            {
-                // The client is gone. What is in flight is still answered to the budgets.
-                continue;
+impl Answers {
+    /// The next message: outcomes, as many together as there are. What broke the stream comes after
+    /// everything in flight is answered.
+    async fn next(&mut self) -> Option<Result<v1::ProduceStreamResponse, Status>> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(message) = self.said.recv() => return Some(response(message)),
+                count = self.outcomes.recv_many(&mut self.ready, STREAM_ACKS_PER_MESSAGE_MAX) => {
+                    if count == 0 {
+                        return self.failure.take()?.await.ok().map(Err);
+                    }
+                    let ready = std::mem::take(&mut self.ready);
+                    let acks = self.collect(ready.into_iter());
+                    if !acks.acks.is_empty() {
+                        return Some(response(BrokerMessage::Acks(acks)));
+                    }
+                }
             }
         }
     }
 
     fn collect(&self, replies: impl Iterator<Item = StreamReply>) -> v1::ProduceStreamAcks {
         let mut shared = lock(&self.shared);
+        let hide_offsets = shared.hide_offsets;
         let mut message = v1::ProduceStreamAcks::default();
         for StreamReply { slot, result } in replies {
             let AckLane {
@@ -413,7 +426,7 @@ impl Acker {
             let mut credit = 0;
             while let Some(batch) = in_flight.pop_front_if(|batch| batch.result.is_some()) {
                 credit += batch.bytes;
-                message.acks.push(self.ack(*partition, batch));
+                message.acks.push(self.ack(*partition, batch, hide_offsets));
             }
             shared.unacked_bytes -= credit;
             message.credit_bytes += credit as i64;
@@ -421,7 +434,7 @@ impl Acker {
         message
     }
 
-    fn ack(&self, partition: u32, batch: InFlight) -> v1::ProduceStreamAck {
+    fn ack(&self, partition: u32, batch: InFlight, hide_offsets: bool) -> v1::ProduceStreamAck {
         let result = batch
             .result
             .expect("only answered batches are acknowledged");
@@ -431,7 +444,7 @@ impl Acker {
         if let Err(error) = &produced.result {
             metrics.observe_error(status::reason(error));
         }
-        let ack = Some(producer::ack(&produced, self.acks));
+        let ack = Some(producer::ack(&produced, hide_offsets));
         v1::ProduceStreamAck {
             request_seq: batch.request_seq,
             ack,
