@@ -12,7 +12,7 @@ use headwater_client::{Client, ClientConfig};
 use crate::Program;
 
 /// How long a broker may take to serve, or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where a broker keeps its data and what is set.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,7 @@
 //! What partitions that nobody uses cost.
 
+use std::time::Instant;
+
 use headwater_e2e::{Broker, headwater};
 
 const PARTITIONS: usize = 10_000;
@@ -23,7 +25,9 @@ pub(crate) fn measure() -> String {
     );
     let created = broker.resident_bytes();
     let descriptors = broker.descriptors();
+    let stopping = Instant::now();
     broker.stop();
+    let stopped_in = stopping.elapsed();
     broker.restart();
     let (after_stop, restarted) = (broker.started_in(), broker.resident_bytes());
     broker.kill();
@@ -39,11 +43,13 @@ pub(crate) fn measure() -> String {
          | memory each, after creation | {} bytes |\n\
          | memory each, after a restart | {} bytes |\n\
          | descriptors | {descriptors} |\n\
+         | stop | {:.2} s |\n\
          | restart after a stop | {:.2} s |\n\
          | restart after a kill | {:.2} s |\n",
         idle as f64 / f64::from(1 << 20),
         each(created),
         each(restarted),
+        stopped_in.as_secs_f64(),
         after_stop.as_secs_f64(),
         after_kill.as_secs_f64(),
     )
