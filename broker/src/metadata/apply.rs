@@ -233,6 +233,15 @@ impl Applier {
                 "none; expected after a crash or power loss",
             );
         }
+        if report.start_lost {
+            find(
+                Severity::Warning,
+                "LOG_START_LOST",
+                "the recorded log start could not be read; deleted records may show again"
+                    .to_owned(),
+                "check the disk, then delete the records again",
+            );
+        }
         if report.epochs_rebuilt {
             find(
                 Severity::Warning,
