@@ -85,23 +85,37 @@ async fn kill_under_load(kills: u32, durability: Durability) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_broker_with_a_gibibyte_is_back_within_a_second() {
-    if !everything("") {
-        return;
+    if everything("") {
+        let took = restart_with_a_gibibyte(Durability::Fsync).await;
+        assert!(took < Duration::from_secs(1), "took {took:?}");
     }
+}
+
+/// All of the gibibyte is above the sync mark: it is verified, synced and read again from the
+/// medium before anything is served, so the bound is the disk's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_broker_with_an_unsynced_gibibyte_comes_back() {
+    if everything("") {
+        restart_with_a_gibibyte(Durability::Replicated).await;
+    }
+}
+
+async fn restart_with_a_gibibyte(durability: Durability) -> Duration {
     let mut broker = Broker::start();
     let client = broker.client().await;
     let config = TopicConfig {
-        durability: Some(Durability::Replicated.into()),
+        durability: Some(durability.into()),
         ..TopicConfig::default()
     };
-    client
-        .admin()
+    let admin = client.admin();
+    admin
         .create_topic("large", PARTITIONS, config, false)
         .await
         .unwrap();
     let producer = client.producer(ProducerConfig::new()).unwrap();
     let value = Bytes::from(vec![7; 64 << 10]);
-    for number in 0..(1_u32 << 30) / (64 << 10) {
+    let records = (1_u32 << 30) / (64 << 10);
+    for number in 0..records {
         let record = ProducerRecord::new("large", value.clone()).partition(number % PARTITIONS);
         drop(producer.send(record).await.unwrap());
     }
@@ -109,10 +123,15 @@ async fn a_killed_broker_with_a_gibibyte_is_back_within_a_second() {
 
     broker.kill();
     broker.restart();
-    eprintln!("restart with 1 GiB after a kill: {:?}", broker.started_in());
-    assert!(
-        broker.started_in() < Duration::from_secs(1),
-        "took {:?}",
+    eprintln!(
+        "restart with 1 GiB of class {durability:?}: {:?}",
         broker.started_in()
     );
+    let partitions = admin.list_partitions("large").await.unwrap();
+    let held: i64 = partitions
+        .iter()
+        .map(|partition| partition.high_watermark)
+        .sum();
+    assert_eq!(held, i64::from(records));
+    broker.started_in()
 }
