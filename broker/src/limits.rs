@@ -31,6 +31,11 @@ pub const REQUEST_PARTITIONS_MAX: usize = 10_000;
 /// Partitions that one produce stream may write to: each keeps its order's state until the end.
 pub const STREAM_PARTITIONS_MAX: usize = 20_000;
 
+/// Unacknowledged batches of one produce stream; the broker reads no further until some are taken.
+/// Ten thousand partitions with one batch each go on at full speed, and a client that never reads
+/// its acks holds a few MiB.
+pub const STREAM_BATCHES_UNACKED_MAX: usize = 16_384;
+
 /// Acks that travel in one message.
 pub const STREAM_ACKS_PER_MESSAGE_MAX: usize = 1_024;
 

@@ -71,7 +71,7 @@ pub fn headwater(endpoint: &str, arguments: &[&str]) -> Output {
         .arg(endpoint)
         .args(arguments)
         .env("XDG_CONFIG_HOME", nobody.path())
-        .env_remove("HEADWATER_CONFIG")
+        .env_remove("HEADWATER_CONTEXTS")
         .output()
         .expect("headwater runs")
 }

@@ -9,8 +9,9 @@ use super::keys::{KEYS, Key};
 
 /// Variables that begin like ours and belong to the command-line client, or name the
 /// configuration file itself.
-const OTHER_VARIABLES: [&str; 5] = [
+const OTHER_VARIABLES: [&str; 6] = [
     "HEADWATER_CONFIG",
+    "HEADWATER_CONTEXTS",
     "HEADWATER_ENDPOINT",
     "HEADWATER_CONTEXT",
     "HEADWATER_NAMESPACE",

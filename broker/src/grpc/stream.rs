@@ -16,7 +16,7 @@ use headwater_proto::v1::produce_stream_request::Message as ClientMessage;
 use headwater_proto::v1::produce_stream_response::Message as BrokerMessage;
 use headwater_record::{Batch, Compression};
 use prost::Message as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
@@ -25,7 +25,8 @@ use crate::auth::{Action, Principal};
 use crate::error::BrokerError;
 use crate::facade::{Broker, Produced, StreamBatch};
 use crate::limits::{
-    DRAIN_RECONNECT, MESSAGE_BYTES_MAX, STREAM_ACKS_PER_MESSAGE_MAX, STREAM_PARTITIONS_MAX,
+    DRAIN_RECONNECT, MESSAGE_BYTES_MAX, STREAM_ACKS_PER_MESSAGE_MAX, STREAM_BATCHES_UNACKED_MAX,
+    STREAM_PARTITIONS_MAX,
 };
 use crate::partition::handle::{StreamReply, StreamSlot};
 use crate::partition::read::PartitionRef;
@@ -37,6 +38,8 @@ struct InFlight {
     bytes: usize,
     records: u32,
     result: Option<Result<Outcome, BrokerError>>,
+    /// Its place among [`STREAM_BATCHES_UNACKED_MAX`], given back with the ack.
+    _place: OwnedSemaphorePermit,
 }
 
 /// The acker's side of a lane: what was sent to one partition and is not answered.
@@ -107,6 +110,7 @@ async fn serve(
         replies,
         next_index: 0,
         lanes: HashMap::new(),
+        places: Arc::new(Semaphore::new(STREAM_BATCHES_UNACKED_MAX)),
     };
     lock(&reader.shared).hide_offsets = reader.acks == Acks::None;
     let opened = BrokerMessage::Opened(v1::ProduceStreamOpened {
@@ -157,6 +161,7 @@ struct Reader {
     compression: Option<Compression>,
     credit_bytes: usize,
     next_index: u64,
+    places: Arc<Semaphore>,
     lanes: HashMap<(String, i32), Lane>,
 }
 
@@ -223,7 +228,10 @@ impl Reader {
             index: self.next_index,
         };
         self.next_index += 1;
-        self.take_credit(slot, bytes, batch.request_seq)?;
+        // Batches so small that they cost no credit are bounded by their number.
+        let place = self.places.clone().acquire_owned().await;
+        let place = place.expect("the places are never closed");
+        self.take_credit(slot, bytes, batch.request_seq, place)?;
         let budget = self.broker.produce_budget(bytes).await;
         let name = (std::mem::take(&mut batch.topic), batch.partition);
         let expected_offset = convert::expected_offset(batch.expected_offset);
@@ -293,7 +301,13 @@ impl Reader {
         Ok((lane.number, batch.window, position))
     }
 
-    fn take_credit(&self, slot: StreamSlot, bytes: usize, request_seq: i64) -> Result<(), Status> {
+    fn take_credit(
+        &self,
+        slot: StreamSlot,
+        bytes: usize,
+        request_seq: i64,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), Status> {
         let mut shared = lock(&self.shared);
         let unacked = shared.unacked_bytes + bytes;
         let credit = self.credit_bytes;
@@ -307,6 +321,7 @@ impl Reader {
             bytes,
             records: 0,
             result: None,
+            _place: place,
         };
         shared.lanes[slot.lane].in_flight.push_back(in_flight);
         Ok(())

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Exit, Failure, Outcome};
 
 /// Environment variable that names the file.
-pub(crate) const CONFIG_ENV: &str = "HEADWATER_CONFIG";
+pub(crate) const CONTEXTS_ENV: &str = "HEADWATER_CONTEXTS";
 
 /// One cluster by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub(crate) struct Contexts {
 }
 
 impl Contexts {
-    /// Where the file is: `HEADWATER_CONFIG`, else `headwater/config.yaml` in the user's
+    /// Where the file is: `HEADWATER_CONTEXTS`, else `headwater/config.yaml` in the user's
     /// configuration directory.
     pub(crate) fn path() -> Outcome<PathBuf> {
         let var = |name| {
@@ -44,13 +44,13 @@ impl Contexts {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        let path = var(CONFIG_ENV)
+        let path = var(CONTEXTS_ENV)
             .or_else(|| var("XDG_CONFIG_HOME").map(|dir| dir.join("headwater/config.yaml")))
             .or_else(|| var("HOME").map(|dir| dir.join(".config/headwater/config.yaml")));
         path.ok_or_else(|| {
             Failure::new("there is no place for the contexts file")
-                .why("none of HEADWATER_CONFIG, XDG_CONFIG_HOME and HOME is set")
-                .fix("export HEADWATER_CONFIG=/path/to/config.yaml")
+                .why("none of HEADWATER_CONTEXTS, XDG_CONFIG_HOME and HOME is set")
+                .fix("export HEADWATER_CONTEXTS=/path/to/config.yaml")
         })
     }
 

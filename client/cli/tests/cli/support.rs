@@ -18,7 +18,7 @@ pub(crate) fn program() -> Command {
     for name in ["ENDPOINT", "CONTEXT", "NAMESPACE", "LOG"] {
         command.env_remove(format!("HEADWATER_{name}"));
     }
-    command.env("HEADWATER_CONFIG", "/nonexistent/headwater/config.yaml");
+    command.env("HEADWATER_CONTEXTS", "/nonexistent/headwater/config.yaml");
     command
         .env("COLUMNS", "100")
         .env("TZ", "UTC")

@@ -46,7 +46,7 @@ fn every_shell_gets_a_completion_script() {
 fn contexts_are_kept_used_and_forgotten() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("config.yaml");
-    let headwater = |args: &[&str]| finish(program().env("HEADWATER_CONFIG", &file).args(args));
+    let headwater = |args: &[&str]| finish(program().env("HEADWATER_CONTEXTS", &file).args(args));
     headwater(&["context", "add", "home"])
         .exits(2)
         .says("--endpoint HOST:PORT");
