@@ -1,7 +1,7 @@
 //! A storage thread: owns the replicas of the partitions that hash to it and drives their turns.
 //!
 //! It takes what is in its mailbox, reads the clocks once, lets every touched replica take one
-//! turn, and carries out what the turns say. Syncs run on the shard's [`syncer`](super::syncer)
+//! turn, and carries out what the turns say. Syncs run on the shard's [`syncer`]
 //! while turns go on; whatever has become unsynced meanwhile is the next group to be committed.
 
 use std::collections::HashMap;
