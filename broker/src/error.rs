@@ -73,8 +73,15 @@ pub enum BrokerError {
         actual: LeaderEpoch,
     },
     /// The offset cannot be read.
-    #[error("offset {asked} is out of range: readable are {start} to {end}")]
+    #[error(
+        "offset {asked} of topic {topic}, partition {partition} is out of range: readable are \
+         {start} to {end}"
+    )]
     OffsetOutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
         /// What was asked for.
         asked: i64,
         /// The log start offset.

@@ -159,11 +159,17 @@ fn facts(error: &BrokerError) -> Facts {
             )
             .with("leader_epoch", actual.0)
         }
-        BrokerError::OffsetOutOfRange { start, end, .. } => {
-            Facts::new(Code::OutOfRange, "OFFSET_OUT_OF_RANGE", message)
-                .with("log_start_offset", start)
-                .with("high_watermark", end)
-        }
+        BrokerError::OffsetOutOfRange {
+            topic,
+            partition,
+            start,
+            end,
+            ..
+        } => Facts::new(Code::OutOfRange, "OFFSET_OUT_OF_RANGE", message)
+            .with("topic", topic)
+            .with("partition", partition)
+            .with("log_start_offset", start)
+            .with("high_watermark", end),
         BrokerError::Read {
             topic,
             partition,

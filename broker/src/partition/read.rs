@@ -129,7 +129,9 @@ impl PartitionRef {
     fn in_range(&self, asked: i64, bounds: Bounds) -> Result<Offset, BrokerError> {
         Offset::from_i64(asked)
             .filter(|offset| (bounds.log_start..=bounds.high_watermark).contains(offset))
-            .ok_or(BrokerError::OffsetOutOfRange {
+            .ok_or_else(|| BrokerError::OffsetOutOfRange {
+                topic: self.topic.to_string(),
+                partition: self.partition,
                 asked,
                 start: bounds.log_start,
                 end: bounds.high_watermark,
@@ -159,6 +161,8 @@ impl PartitionRef {
     fn read_error(&self, source: LogError, bounds: Bounds) -> BrokerError {
         match source {
             LogError::OutOfRange { asked, start, .. } => BrokerError::OffsetOutOfRange {
+                topic: self.topic.to_string(),
+                partition: self.partition,
                 asked: asked.to_i64(),
                 start,
                 end: bounds.high_watermark,
