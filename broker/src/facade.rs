@@ -17,7 +17,7 @@ pub use consume::{FetchEntry, FetchRequest, FetchedPartition, Payload};
 use headwater_core::ids::{BrokerId, ClusterId};
 use headwater_core::metadata::{Image, Topic};
 use headwater_core::names::TopicName;
-pub use health::{Finding, Findings, Severity};
+pub use health::{Finding, Findings, Severity, damage};
 pub use produce::{ProduceRequest, Produced, RecordsRequest, StreamBatch};
 use tokio::sync::{Semaphore, watch};
 

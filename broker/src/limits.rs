@@ -127,3 +127,6 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES_MIN: u32 = 1 << 20;
 /// Commands of the metadata that share one round of syncs: bounds the time until the first of
 /// them is answered.
 pub const METADATA_COMMANDS_PER_GROUP_MAX: usize = 128;
+
+/// How long a stop waits for threads that are about to end to let go of the data directory.
+pub const RELEASE_WAIT: Duration = Duration::from_secs(2);

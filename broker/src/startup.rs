@@ -1,7 +1,7 @@
 //! From settings to a running broker, and back to a clean stop.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -26,7 +26,7 @@ use crate::clock::{Clock, wall_ms};
 use crate::config::Settings;
 use crate::facade::{Broker, BrokerIdentity, BrokerParts, Finding, Findings, Severity};
 use crate::grpc;
-use crate::limits::{DISK_CHECK_INTERVAL, INCARNATION_CONFIRM_INTERVAL};
+use crate::limits::{DISK_CHECK_INTERVAL, INCARNATION_CONFIRM_INTERVAL, RELEASE_WAIT};
 use crate::metadata::{Applier, MetadataHandle};
 use crate::metrics::Metrics;
 use crate::partition::registry::Registry;
@@ -47,6 +47,8 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     grace: Duration,
+    /// To see when nobody holds the data directory any more.
+    disk: Weak<dyn Disk>,
 }
 
 /// Opens the data directory, recovers every partition, and serves.
@@ -86,6 +88,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         registry,
         metadata,
         findings,
+        disk,
     } = opened.await.context("opening the data directory")??;
     let grace = settings.shutdown_grace;
     let broker = Arc::new(Broker::new(BrokerParts {
@@ -136,6 +139,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         tasks,
         server,
         grace,
+        disk,
     })
 }
 
@@ -197,6 +201,18 @@ impl Running {
                 .mark_clean(wall_ms)
         };
         tokio::task::spawn_blocking(mark).await??;
+        // Whoever starts on the directory next finds it unlocked, once the last thread is gone.
+        drop((self.broker, self.registry));
+        let released = async {
+            while self.disk.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(RELEASE_WAIT, released).await.is_err() {
+            tracing::warn!(
+                "something still holds the data directory; the end of the process frees it"
+            );
+        }
         tracing::info!(elapsed_ms = started.elapsed().as_millis() as u64, "stopped");
         Ok(())
     }
@@ -227,6 +243,7 @@ struct Opened {
     registry: Arc<Registry>,
     metadata: MetadataHandle,
     findings: Findings,
+    disk: Weak<dyn Disk>,
 }
 
 fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
@@ -255,6 +272,19 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
     add_loss_finding(&findings, &found, backend.image(), settings);
 
     let marks = Arc::new(MarkStore::open(disk.clone(), settings.storage.shards)?);
+    if marks.is_missing() {
+        findings.add(Finding {
+            severity: Severity::Warning,
+            reason: "SYNC_MARKS_MISSING",
+            subject: settings.data_dir.display().to_string(),
+            message: "the directory marks is gone; every log counts as synced to its end, and \
+                      what was cut off there cannot be noticed"
+                .to_owned(),
+            remedy: "find out who removed it; if a copy exists, stop the broker and restore all \
+                     of the data directory"
+                .to_owned(),
+        });
+    }
     let files = Arc::new(FileCache::new(settings.storage.open_files_max));
     let log = LogEnv {
         disk: disk.clone(),
@@ -266,7 +296,11 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
         low_bytes: settings.disk_guard.low_water_bytes,
         high_bytes: settings.disk_guard.high_water_bytes,
     };
-    let storage = Storage::new(log.clone(), DiskGuard::open(disk.clone(), guard)?);
+    let storage = Storage::new(
+        log.clone(),
+        DiskGuard::open(disk.clone(), guard)?,
+        guard.low_bytes,
+    );
     storage.check_space()?;
     let image = backend.image();
     let fate = |topic| match TopicId(topic) {
@@ -334,6 +368,7 @@ fn open(settings: &Arc<Settings>, metrics: &Metrics) -> anyhow::Result<Opened> {
         registry,
         metadata,
         findings,
+        disk: Arc::downgrade(&disk),
     })
 }
 

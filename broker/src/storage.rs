@@ -1,6 +1,6 @@
 //! The data directory's state, shared by all who write to it: well, full, or failed for good.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use headwater_core::metadata::Identity;
@@ -15,6 +15,10 @@ pub struct Storage {
     log: LogEnv,
     guard: Mutex<DiskGuard>,
     full: AtomicBool,
+    /// Bytes that may be written before the low water mark is reached, as of the last look at the
+    /// disk, less what was taken since.
+    headroom_bytes: AtomicI64,
+    low_water_bytes: u64,
     failed: AtomicBool,
     failure: watch::Sender<Option<String>>,
     shards: Mutex<Vec<ShardMailbox>>,
@@ -22,11 +26,13 @@ pub struct Storage {
 
 impl Storage {
     /// A directory that is well so far.
-    pub fn new(log: LogEnv, guard: DiskGuard) -> Arc<Storage> {
+    pub fn new(log: LogEnv, guard: DiskGuard, low_water_bytes: u64) -> Arc<Storage> {
         Arc::new(Storage {
             log,
             guard: Mutex::new(guard),
             full: AtomicBool::new(false),
+            headroom_bytes: AtomicI64::new(i64::MAX),
+            low_water_bytes,
             failed: AtomicBool::new(false),
             failure: watch::channel(None).0,
             shards: Mutex::default(),
@@ -91,6 +97,11 @@ impl Storage {
             .unwrap_or_else(PoisonError::into_inner)
             .check()?;
         let full = state == DiskState::Full;
+        let headroom = self.space().free_bytes.saturating_sub(self.low_water_bytes);
+        self.headroom_bytes.store(
+            i64::try_from(headroom).unwrap_or(i64::MAX),
+            Ordering::Relaxed,
+        );
         if self.full.swap(full, Ordering::Relaxed) != full {
             let free_bytes = self.space().free_bytes;
             if full {
@@ -100,6 +111,15 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// Counts bytes that are about to be written. The space is looked at once a second, which is long
+    /// enough to write far below the low water mark.
+    pub fn charge(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.headroom_bytes.fetch_sub(bytes, Ordering::Relaxed) < bytes && !self.is_full() {
+            self.met_full();
+        }
     }
 
     /// Size of the data directory's file system and what is left of it; zeros if it cannot be had.

@@ -65,11 +65,16 @@ struct Unreadable {
     cut: Vec<usize>,
     /// Files of shards that there no longer are, kept only because they hold such pairs.
     retired_files: Vec<PathBuf>,
+    /// There are topics, but the directory of marks was gone.
+    is_missing: bool,
 }
 
 impl Unreadable {
     fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.cut.is_empty() && self.retired_files.is_empty()
+        self.pairs.is_empty()
+            && self.cut.is_empty()
+            && self.retired_files.is_empty()
+            && !self.is_missing
     }
 }
 
@@ -83,6 +88,11 @@ impl MarkStore {
     /// Shard of a partition: a hash that is the same on every broker and in every version.
     pub fn shard_of(&self, key: PartitionKey) -> usize {
         shard_of(key, self.shards.len())
+    }
+
+    /// Whether the whole directory of marks was gone although there are topics. True until `settle`.
+    pub fn is_missing(&self) -> bool {
+        self.lock_unreadable().is_missing
     }
 
     /// What the files say of the partition.

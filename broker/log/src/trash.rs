@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-const TOPICS_DIR: &str = "topics";
+pub(crate) const TOPICS_DIR: &str = "topics";
 const QUARANTINE_DIR: &str = "quarantine";
 const DELETED_SUFFIX: &str = ".deleted";
 

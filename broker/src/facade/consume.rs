@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_log::LogError;
 use headwater_record::{BatchHeader, LeaderEpoch, Offset, StoredRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
@@ -108,6 +109,18 @@ impl Broker {
         }
     }
 
+    /// Damage that is met in reading is a finding too.
+    fn note_damage(&self, fetched: &FetchedPartition) {
+        if let Err(BrokerError::Read {
+            topic,
+            partition,
+            source: LogError::DataLoss { range },
+        }) = &fetched.result
+        {
+            self.findings.add_damage(topic, *partition, range);
+        }
+    }
+
     /// Reads; waits for data if there is too little.
     pub async fn fetch(
         &self,
@@ -134,8 +147,9 @@ impl Broker {
             if traffic.bytes >= bytes_min || failed || late {
                 self.metrics
                     .observe_fetch(traffic.records, traffic.batches, traffic.bytes);
-                let fetched = current.into_iter().map(|read| read.fetched);
-                return (fetched.collect(), budget);
+                let fetched: Vec<_> = current.into_iter().map(|read| read.fetched).collect();
+                fetched.iter().for_each(|fetched| self.note_damage(fetched));
+                return (fetched, budget);
             }
             match waiter.take() {
                 // What came before the waiter stood in line would wake nobody: look once more.

@@ -1,6 +1,9 @@
 //! What is wrong, why, and what to do.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use headwater_record::Offset;
 
 use super::Broker;
 
@@ -55,11 +58,36 @@ impl Findings {
         }
     }
 
+    /// Damage that a reader has met. Said once for each range, however often it is read.
+    pub fn add_damage(&self, topic: &str, partition: u32, range: &Range<Offset>) {
+        let finding = damage(&format!("{topic}/{partition}"), range);
+        let known = self.list().contains(&finding);
+        if !known {
+            self.add(finding);
+        }
+    }
+
     fn list(&self) -> Vec<Finding> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// Records below the sync mark that cannot be read.
+pub fn damage(subject: &str, range: &Range<Offset>) -> Finding {
+    Finding {
+        severity: Severity::Critical,
+        reason: "DATA_LOSS",
+        subject: subject.to_owned(),
+        message: format!(
+            "records {} to {} cannot be read",
+            range.start,
+            range.end.get().saturating_sub(1)
+        ),
+        remedy: "check the disk; readers get DATA_LOSS for this range alone and go on behind it"
+            .to_owned(),
     }
 }
 

@@ -105,6 +105,7 @@ impl Broker {
             expected_offset,
         } = request;
         let budget = self.produce_budget(batch.bytes().len()).await;
+        self.storage.charge(batch.bytes().len());
         let (sender, answer) = oneshot::channel();
         let (records, bytes) = (batch.header().record_count, batch.bytes().len());
         let append = Append {
@@ -233,6 +234,7 @@ impl Broker {
             slot,
             budget,
         } = batch;
+        self.storage.charge(batch.bytes().len());
         let append = Append {
             ticket: Ticket(0),
             batch,

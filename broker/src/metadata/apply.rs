@@ -10,7 +10,7 @@ use headwater_core::replica::ReplicaConfig;
 use headwater_log::{LogConfig, PartitionKey, RecoveryReport, Trash, TrashStep};
 use tokio::sync::oneshot;
 
-use crate::facade::{Finding, Findings, Severity};
+use crate::facade::{Finding, Findings, Severity, damage};
 use crate::limits::{INDEX_INTERVAL_BYTES, PRODUCERS_PER_PARTITION_MAX, TRASH_FILES_PER_STEP};
 use crate::metrics::Metrics;
 use crate::partition::handle::PartitionHandle;
@@ -210,19 +210,21 @@ impl Applier {
             });
         };
         for range in &report.damaged {
-            find(
-                Severity::Critical,
-                "DATA_LOSS",
-                format!(
-                    "records {} to {} cannot be read",
-                    range.start,
-                    range.end.get() - 1
-                ),
-                "check the disk; readers get DATA_LOSS for this range alone and go on behind it",
-            );
+            self.findings.add(damage(&subject, range));
         }
-        if let Some(cut) = report.cut.as_ref().filter(|cut| cut.nonzero_bytes > 0) {
-            find(
+        let torn = report.cut.as_ref().filter(|cut| cut.nonzero_bytes > 0);
+        match torn {
+            Some(cut) if report.mark_lost => find(
+                Severity::Critical,
+                "DATA_LOSS_POSSIBLE",
+                format!(
+                    "{} bytes behind offset {} were not a whole batch and were cut; the sync marks \
+                     are lost, so nobody knows whether they had been acknowledged",
+                    cut.bytes, cut.offset
+                ),
+                "check the disk; compare with what the producers know",
+            ),
+            Some(cut) => find(
                 Severity::Info,
                 "LOG_CUT",
                 format!(
@@ -231,7 +233,8 @@ impl Applier {
                     cut.bytes, cut.offset
                 ),
                 "none; expected after a crash or power loss",
-            );
+            ),
+            None => {}
         }
         if report.start_lost {
             find(

@@ -49,6 +49,7 @@ impl Driver {
                 .any(|(command, _)| matches!(command, Command::DeleteTopic(_)));
             self.propose(commands);
             if let Some(done) = stop {
+                drop(self);
                 let _ = done.send(());
                 return;
             }

@@ -150,3 +150,122 @@ async fn a_stop_tells_streams_and_ends_within_its_grace() {
         "the last word is that the broker stops, got {last:?}"
     );
 }
+
+/// The log of partition 0 of the only topic.
+fn log_file(dir: &Path) -> std::path::PathBuf {
+    let topic = std::fs::read_dir(dir.join("topics"))
+        .unwrap()
+        .next()
+        .unwrap();
+    topic.unwrap().path().join("0/00000000000000000000.log")
+}
+
+async fn findings(harness: &mut Harness) -> Vec<String> {
+    let health = harness.cluster.get_health(v1::GetHealthRequest {}).await;
+    let findings = health.unwrap().into_inner().findings;
+    findings.into_iter().map(|finding| finding.reason).collect()
+}
+
+#[tokio::test]
+async fn damage_that_a_reader_meets_is_a_finding_and_the_rest_is_served() {
+    let mut harness = Harness::start().await;
+    harness.create("t", 1).await;
+    for value in ["a", "b", "c"] {
+        harness.produce("t", 0, &[value]).await;
+    }
+    let Harness { dir, broker, .. } = harness;
+    broker.stop().await.unwrap();
+    let path = log_file(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut harness = Harness::start_on(dir, &[]).await;
+    assert_eq!(findings(&mut harness).await, Vec::<String>::new());
+    for _ in 0..2 {
+        let data = harness.fetch("t", 0, offset(1)).await.unwrap();
+        let error = data.error.expect("the second batch is damaged");
+        assert_eq!(error.reason, "DATA_LOSS");
+        assert_eq!(
+            (
+                &*error.metadata["from_offset"],
+                &*error.metadata["to_offset"]
+            ),
+            ("1", "2")
+        );
+    }
+    assert_eq!(findings(&mut harness).await, ["DATA_LOSS"], "said once");
+    assert_eq!(
+        harness
+            .fetch("t", 0, offset(2))
+            .await
+            .unwrap()
+            .records
+            .len(),
+        1
+    );
+    assert_eq!(harness.produce("t", 0, &["d"]).await, 3);
+}
+
+#[tokio::test]
+async fn a_log_cut_short_after_its_marks_were_removed_is_never_called_a_torn_tail() {
+    let mut harness = Harness::start().await;
+    harness.create("t", 1).await;
+    for value in ["a", "b", "c"] {
+        harness.produce("t", 0, &[value]).await;
+    }
+    let Harness { dir, broker, .. } = harness;
+    broker.stop().await.unwrap();
+    std::fs::remove_dir_all(dir.path().join("marks")).unwrap();
+    let path = log_file(dir.path());
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
+    let mut harness = Harness::start_on(dir, &[]).await;
+    let found = findings(&mut harness).await;
+    assert!(
+        found.contains(&"SYNC_MARKS_MISSING".to_owned()),
+        "{found:?}"
+    );
+    assert!(
+        found.contains(&"DATA_LOSS_POSSIBLE".to_owned()),
+        "{found:?}"
+    );
+    assert!(!found.contains(&"LOG_CUT".to_owned()), "{found:?}");
+    assert_eq!(harness.values("t", 0).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn writing_stops_at_the_low_water_mark_and_not_a_second_later() {
+    let free = || {
+        let text = std::process::Command::new("df")
+            .args(["-B1", "--output=avail", "/tmp"])
+            .output();
+        let text = String::from_utf8(text.unwrap().stdout).unwrap();
+        text.lines().last().unwrap().trim().parse::<u64>().unwrap()
+    };
+    let low = (free() - (64 << 20)).to_string();
+    let high = free().to_string();
+    let water = [
+        ("disk_guard.low_water_bytes", low.as_str()),
+        ("disk_guard.high_water_bytes", high.as_str()),
+        ("topics.message_bytes_max", "16MiB"),
+    ];
+    let mut harness = Harness::start_with(&water).await;
+    harness.create("t", 1).await;
+    let value = "x".repeat(8 << 20);
+    let request = ProduceRequest {
+        topic: "t".to_owned(),
+        partition: Some(0),
+        records: vec![record(&value)],
+        ..ProduceRequest::default()
+    };
+    let mut stored = 0;
+    let status = loop {
+        match harness.producer.produce(request.clone()).await {
+            Ok(_) => stored += 1,
+            Err(status) => break status,
+        }
+        assert!(stored <= 16, "64 MiB were left, in pieces of 8");
+    };
+    assert_eq!(reason(&status), "STORAGE_FULL");
+}

@@ -158,6 +158,17 @@ fn remedy(error: &Error, reason: &str) -> Option<String> {
         "OFFSET_OUT_OF_RANGE" => "read from --from begin, or from an offset within the range \
                                   that `headwater topic describe TOPIC` shows"
             .to_owned(),
+        "DATA_LOSS" => match error {
+            Error::DataLoss { end_offset, .. } => {
+                format!("read on behind the damage with --from {end_offset}")
+            }
+            _ => "read on behind the damage with --from OFFSET".to_owned(),
+        },
+        "RECORD_TOO_LARGE" => {
+            "send smaller records, or raise the limit with `headwater topic edit \
+                               TOPIC --message-bytes-max 4MiB`"
+                .to_owned()
+        }
         "STORAGE_FULL" => "free space on the broker's disk: shorten retention with `headwater \
                            topic edit TOPIC --retention 1d`, or `headwater topic delete-records`"
             .to_owned(),

@@ -4,6 +4,7 @@ use super::shard::{PAGE_PAIR_BYTES, PAIRS_PER_PAGE, Shard, slot_position};
 use super::slot::{Mark, SLOT_BYTES, Slot};
 use super::{MARKS_DIR, MarkStore, Unreadable, shard_of, shard_path};
 use crate::disk::create_dir_all_synced;
+use crate::trash::TOPICS_DIR;
 use crate::{Disk, DiskFile, LogError, PartitionKey};
 use std::collections::BTreeMap;
 use std::io;
@@ -34,6 +35,8 @@ struct ReadFile {
 pub(super) fn open(disk: Arc<dyn Disk>, shards: usize) -> Result<MarkStore, LogError> {
     assert!(shards > 0, "there is at least one shard");
     let (mut in_use, mut retired) = (Vec::new(), Vec::new());
+    // The directory is made durable before the first topic is: topics without it have lost theirs.
+    let is_missing = !exists(&*disk, MARKS_DIR)? && exists(&*disk, TOPICS_DIR)?;
     prepare(&*disk, shards).map_err(io_error("open", Path::new(MARKS_DIR)))?;
     for shard in 0..shards {
         in_use.push(read(&*disk, shard_path(shard))?);
@@ -46,9 +49,15 @@ pub(super) fn open(disk: Arc<dyn Disk>, shards: usize) -> Result<MarkStore, LogE
 
     let newest = newest_of_each(in_use.iter().chain(&retired));
     let store = build(disk, &in_use, &retired, &newest)?;
+    store.lock_unreadable().is_missing = is_missing;
     move_home(&store, &in_use, &newest)?;
     drop_stale(&store, &in_use, &retired, &newest)?;
     Ok(store)
+}
+
+fn exists(disk: &dyn Disk, name: &str) -> Result<bool, LogError> {
+    let path = Path::new(name);
+    disk.exists(path).map_err(io_error("look at", path))
 }
 
 /// Makes the directory and the file of every shard, durably.

@@ -4,6 +4,7 @@ pub(crate) mod send;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
@@ -18,6 +19,12 @@ use crate::session::Session;
 use crate::units::{
     parse_bytes, parse_count, parse_duration, show_bytes, show_count, show_duration, show_many,
 };
+
+/// The SDK's bound of a record's time on its way.
+const DELIVERY_TIMEOUT_MAX: Duration = Duration::from_secs(120);
+
+/// What the SDK may take longer than its delivery timeout to say what became of a record.
+const SETTLE_MARGIN: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -163,7 +170,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         .acks(args.acks.into())
         .compression(args.compression.into())
         .batch_bytes_max(usize::try_from(args.batch_size).unwrap_or(usize::MAX))
-        .linger(args.linger);
+        .linger(args.linger)
+        .delivery_timeout(session.timeout.min(DELIVERY_TIMEOUT_MAX));
     let producer = client.producer(config).map_err(failed)?;
     let header = |(name, value): (String, String)| Header {
         name,
@@ -186,7 +194,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         pumped = sender.pump(&mut handovers) => (pumped, false),
         _ = interrupt => (Ok(()), true),
     };
-    let sent = sender.settle(session.timeout).await;
+    let sent = sender.settle(session.timeout + SETTLE_MARGIN).await;
     bar.finish_and_clear();
     if sent.acked > 0 || sent.error.is_none() {
         let done = match args.acks {
