@@ -224,7 +224,11 @@ impl Metrics {
             ours.register(name, help, gauge.clone());
         }
         let byte_gauges = [
-            ("log", "Segments of all logs here", &self.log_bytes),
+            (
+                "log",
+                "Bytes in the segments of all logs here",
+                &self.log_bytes,
+            ),
             (
                 "disk_free",
                 "Free on the file system of the data directory",
@@ -266,7 +270,7 @@ impl Metrics {
         );
         ours.register_with_unit(
             "segments_deleted",
-            "Segments unlinked",
+            "Bytes of the segments unlinked",
             Unit::Bytes,
             self.deleted_bytes.clone(),
         );
@@ -335,7 +339,7 @@ impl Traffic {
             format!("Batches {done}"),
             self.batches.clone(),
         );
-        let help = format!("Batches {done}");
+        let help = format!("Bytes of batches {done}");
         ours.register_with_unit(way, help, Unit::Bytes, self.bytes.clone());
     }
 

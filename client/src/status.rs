@@ -61,7 +61,9 @@ fn plain_message(status: &Status) -> String {
     let description = status.code().description();
     match status.code() {
         Code::Unimplemented => {
-            "the server does not have this call: not a Headwater broker, or an older one".to_owned()
+            "the server does not have this call: an older broker, the broker's HTTP port (7680) \
+             instead of the one for clients (7650), or not a Headwater broker at all"
+                .to_owned()
         }
         _ if status.message().is_empty() => description.to_owned(),
         _ => status.message().to_owned(),

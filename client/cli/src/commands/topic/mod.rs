@@ -124,8 +124,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             let topics = admin.list_topics(namespace.as_deref()).await;
             let topics = topics.map_err(|error| Failure::from_client("list topics", &error))?;
             if topics.is_empty() {
-                let fix = "there are no topics yet; `headwater topic create NAME` makes one";
-                session.talk.note(fix);
+                let place = namespace.map_or(String::new(), |name| format!(" in namespace {name}"));
+                session.talk.note(format!(
+                    "there are no topics{place} yet; `headwater topic create NAME` makes one"
+                ));
             }
             print(output.output, &TopicList::from(topics))
         }

@@ -167,14 +167,14 @@ fn or_default<T>(
 
 fn retention(text: &str) -> Result<Setting<i64>, String> {
     match text {
-        "forever" | "-1" => Ok(Setting::Value(-1)),
+        "forever" | "unlimited" | "-1" => Ok(Setting::Value(-1)),
         _ => millis(text),
     }
 }
 
 fn retention_bytes(text: &str) -> Result<Setting<i64>, String> {
     match text {
-        "unbounded" | "-1" => Ok(Setting::Value(-1)),
+        "unbounded" | "unlimited" | "-1" => Ok(Setting::Value(-1)),
         _ => bytes_i64(text),
     }
 }
