@@ -149,3 +149,35 @@ impl Storage {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_log::{Disk, FileCache, GuardLimits, MarkStore, OsDisk};
+
+    use super::*;
+
+    #[test]
+    fn writing_stops_at_the_low_water_mark_and_not_at_the_next_look_at_the_disk() {
+        const ROOM: u64 = 1 << 30;
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(dir.path()).unwrap());
+        let free_bytes = disk.space().unwrap().free_bytes;
+        let limits = GuardLimits {
+            reserve_bytes: 0,
+            low_bytes: free_bytes.saturating_sub(ROOM),
+            high_bytes: free_bytes,
+        };
+        let log = LogEnv {
+            disk: disk.clone(),
+            marks: Arc::new(MarkStore::open(disk.clone(), 1).unwrap()),
+            files: Arc::new(FileCache::new(16)),
+        };
+        let guard = DiskGuard::open(disk, limits).unwrap();
+        let storage = Storage::new(log, guard, limits.low_bytes);
+        storage.check_space().unwrap();
+        storage.charge(1 << 20);
+        assert!(!storage.is_full(), "about 1 GiB is left");
+        storage.charge(2 << 30);
+        assert!(storage.is_full());
+    }
+}

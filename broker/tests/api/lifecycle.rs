@@ -233,39 +233,3 @@ async fn a_log_cut_short_after_its_marks_were_removed_is_never_called_a_torn_tai
     assert!(!found.contains(&"LOG_CUT".to_owned()), "{found:?}");
     assert_eq!(harness.values("t", 0).await, ["a", "b"]);
 }
-
-#[tokio::test]
-async fn writing_stops_at_the_low_water_mark_and_not_a_second_later() {
-    let free = || {
-        let text = std::process::Command::new("df")
-            .args(["-B1", "--output=avail", "/tmp"])
-            .output();
-        let text = String::from_utf8(text.unwrap().stdout).unwrap();
-        text.lines().last().unwrap().trim().parse::<u64>().unwrap()
-    };
-    let low = (free() - (64 << 20)).to_string();
-    let high = free().to_string();
-    let water = [
-        ("disk_guard.low_water_bytes", low.as_str()),
-        ("disk_guard.high_water_bytes", high.as_str()),
-        ("topics.message_bytes_max", "16MiB"),
-    ];
-    let mut harness = Harness::start_with(&water).await;
-    harness.create("t", 1).await;
-    let value = "x".repeat(8 << 20);
-    let request = ProduceRequest {
-        topic: "t".to_owned(),
-        partition: Some(0),
-        records: vec![record(&value)],
-        ..ProduceRequest::default()
-    };
-    let mut stored = 0;
-    let status = loop {
-        match harness.producer.produce(request.clone()).await {
-            Ok(_) => stored += 1,
-            Err(status) => break status,
-        }
-        assert!(stored <= 16, "64 MiB were left, in pieces of 8");
-    };
-    assert_eq!(reason(&status), "STORAGE_FULL");
-}
