@@ -42,7 +42,7 @@ struct InFlight {
     _place: OwnedSemaphorePermit,
 }
 
-/// The acker's side of a lane: what was sent to one partition and is not answered.
+/// The answering side of a lane: what was sent to one partition and is not answered.
 struct AckLane {
     topic: String,
     partition: u32,
@@ -370,7 +370,7 @@ impl Reader {
         if let Some(last) = lock(&self.shared).lanes[slot.lane].in_flight.back_mut() {
             last.result = Some(Err(error));
         }
-        // Wakes the acker; the outcome is in the lane already.
+        // Wakes the answers; the outcome is in the lane already.
         drop(self.replies.send(StreamReply {
             slot,
             result: Err(Refusal::OrderBroken),
