@@ -1,4 +1,5 @@
-//! The wire contract in Rust: messages, clients and servers made from `proto/headwater/v1/*.proto`.
+//! The wire contract in Rust: messages, clients and servers made from
+//! `proto/headwater/**/*.proto`.
 //!
 //! Everything in `src/gen` is generated and committed, so that a build needs no protocol compiler.
 //! After a change of a `.proto` file run `cargo xtask codegen`; a test fails if that was forgotten.
@@ -17,6 +18,21 @@ pub mod v1 {
         reason = "generated code; its style is the generator's"
     )]
     include!("gen/headwater.v1.rs");
+}
+
+/// Between brokers, and from the operator to them.
+pub mod internal {
+    /// The first version of it.
+    pub mod v1 {
+        #![allow(
+            clippy::all,
+            missing_docs,
+            unreachable_pub,
+            rustdoc::all,
+            reason = "generated code; its style is the generator's"
+        )]
+        include!("gen/headwater.internal.v1.rs");
+    }
 }
 
 /// All of the contract as an encoded `google.protobuf.FileDescriptorSet`, imports included: what

@@ -61,13 +61,13 @@ fn make(repository: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 /// All `.proto` files of the contract, sorted.
 fn protos(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for version in fs::read_dir(root.join("headwater"))? {
-        for file in fs::read_dir(version?.path())? {
-            let path = file?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "proto")
-            {
+    let mut folders = vec![root.join("headwater")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "proto") {
                 found.push(path);
             }
         }

@@ -192,5 +192,6 @@ fn topic_to_wire(broker: &Broker, topic: &headwater_core::metadata::Topic) -> v1
         topic_id: topic.id.to_string(),
         partitions: topic.partitions.iter().enumerate().map(partition).collect(),
         message_bytes_max: broker.effective(topic).message_bytes_max as i64,
+        revision: topic.revision.0 as i64,
     }
 }

@@ -151,6 +151,7 @@ impl ClusterService for Cluster {
                 topic_id: String::new(),
                 partitions: (0..partitions.len()).map(partition).collect(),
                 message_bytes_max: 16 << 20,
+                revision: 1,
             });
         }
         Ok(Response::new(v1::GetMetadataResponse {

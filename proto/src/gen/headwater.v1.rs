@@ -136,6 +136,9 @@ pub struct TopicMetadata {
     /// The largest batch that the topic takes, in bytes.
     #[prost(int64, tag = "4")]
     pub message_bytes_max: i64,
+    /// Rises with every change of the topic, its settings included.
+    #[prost(int64, tag = "5")]
+    pub revision: i64,
 }
 /// The leader of one partition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
