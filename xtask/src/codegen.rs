@@ -1,4 +1,5 @@
-//! Makes `proto/src/gen` from the `.proto` files, without a protocol compiler on the machine.
+//! Makes what is committed and made: `proto/src/gen` from the `.proto` files, without a protocol
+//! compiler on the machine, and the YAML of the resource definitions.
 //!
 //! protox parses the files; tonic's generator writes messages, clients and servers. The result is
 //! committed, and a test compares it with what would be made now.
@@ -27,6 +28,10 @@ pub(crate) fn write(repository: &Path) -> Result<()> {
     for (name, content) in &made {
         fs::write(output.join(name), content)?;
         println!("{OUTPUT}/{}: {} bytes", name.display(), content.len());
+    }
+    for (name, content) in headwater_crds::definitions() {
+        fs::write(repository.join("crds").join(name), &content)?;
+        println!("crds/{name}: {} bytes", content.len());
     }
     Ok(())
 }
@@ -101,5 +106,17 @@ mod tests {
             differing.is_empty(),
             "{differing:?} in {OUTPUT} differ: run `cargo xtask codegen` and commit the result"
         );
+    }
+
+    #[test]
+    fn the_committed_definitions_are_what_the_types_make() {
+        for (name, made) in headwater_crds::definitions() {
+            let committed = fs::read_to_string(crate::repository().join("crds").join(name));
+            assert_eq!(
+                committed.unwrap(),
+                made,
+                "crds/{name} differs: run `cargo xtask codegen` and commit the result"
+            );
+        }
     }
 }
