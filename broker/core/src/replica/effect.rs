@@ -107,7 +107,8 @@ pub enum Output {
     BeginEpoch(EpochJob),
     /// Run this, then answer [`Input::StartMoved`].
     MoveStart(StartJob),
-    /// Offsets or leadership have changed: publish a new view to readers.
+    /// Offsets or leadership have changed: publish a new view to readers. Comes before every answer
+    /// of its turn.
     Published,
     /// Segments wait to be unlinked, see `Replica::reclaim`.
     NeedReclaim,

@@ -96,7 +96,8 @@ impl Replica {
         }
         self.complete(&mut outputs);
         if self.published() != before {
-            outputs.push(Output::Published);
+            // Ahead of the answers: who has heard that a record is stored must find it.
+            outputs.insert(0, Output::Published);
         }
         self.check_invariants();
         outputs

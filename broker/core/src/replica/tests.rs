@@ -75,7 +75,13 @@ impl Bench {
             storage_full: self.storage_full,
             wall_clock_suspect: false,
         };
-        self.replica.turn(&context, inputs)
+        let outputs = self.replica.turn(&context, inputs);
+        let publishes = |output: &Output| matches!(output, Output::Published);
+        assert!(
+            !outputs.iter().skip(1).any(publishes),
+            "readers are shown what there is before anybody is answered"
+        );
+        outputs
     }
 
     /// One append, and the epochs file if it is the first. Returns answers that came at once.
@@ -416,4 +422,27 @@ fn deleted_records_are_answered_when_the_new_start_is_durable() {
         [(4, Ok(Outcome::StartMoved(Offset::new(3))))],
         "it never goes back"
     );
+}
+
+#[test]
+fn whoever_hears_of_a_stored_record_finds_it() {
+    for durability in [Durability::Fsync, Durability::Replicated] {
+        let mut bench = Bench::new(durability);
+        let first = bench.request(batch_of(1, None));
+        bench.append(first);
+        bench.sync();
+        let append = bench.request(batch_of(1, None));
+        let mut outputs = bench.turn([Input::Append(append)]);
+        if let Some(job) = bench.replica.take_sync_job() {
+            job.run().unwrap();
+            outputs = match durability {
+                Durability::Fsync => bench.turn([Input::Synced(job.end)]),
+                Durability::Replicated => outputs,
+            };
+        }
+        let place = |wanted: fn(&Output) -> bool| outputs.iter().position(wanted);
+        let published = place(|output| matches!(output, Output::Published)).unwrap();
+        let answered = place(|output| matches!(output, Output::Complete(..))).unwrap();
+        assert!(published < answered, "{durability:?}");
+    }
 }
