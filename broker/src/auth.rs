@@ -12,6 +12,11 @@ impl Principal {
     pub fn anonymous() -> Principal {
         Principal("anonymous".to_owned())
     }
+
+    /// The operator, by the cluster's secret.
+    pub fn operator() -> Principal {
+        Principal("system:operator".to_owned())
+    }
 }
 
 impl fmt::Display for Principal {

@@ -19,6 +19,8 @@ pub mod memory;
 pub mod metadata;
 pub mod metrics;
 pub mod partition;
+mod secret;
+mod standing;
 mod startup;
 pub mod storage;
 pub mod telemetry;
@@ -35,10 +37,15 @@ use crate::config::Settings;
 /// When the data directory cannot be opened, an address cannot be listened on, or the data
 /// directory fails.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let broker = start(settings).await?;
+    tokio::pin!(shutdown);
+    let broker = tokio::select! {
+        broker = start(settings) => broker?,
+        // Nothing was acknowledged yet; what was begun the next start finishes.
+        () = &mut shutdown => return Ok(()),
+    };
     let mut failure = broker.failure();
     tokio::select! {
-        () = shutdown => {}
+        () = &mut shutdown => {}
         _ = failure.wait_for(Option::is_some) => {}
     }
     broker.stop().await

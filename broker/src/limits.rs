@@ -21,6 +21,13 @@ pub const TIB: u64 = 1 << 40;
 /// The most bytes of one request: the largest batch, and room for the fields around it.
 pub const REQUEST_BYTES_MAX: usize = MESSAGE_BYTES_MAX as usize + 64 * 1024;
 
+/// Connections to the internal listener: the operator has one or two, and peers will have a few
+/// each.
+pub const INTERNAL_CONNECTIONS_MAX: usize = 256;
+/// Bytes of one request to the broker's own service on the internal listener; a configuration file
+/// is a few thousand.
+pub const INTERNAL_REQUEST_BYTES_MAX: usize = 1 << 20;
+
 /// What a request costs beside its bytes, for the in-flight budget.
 pub const REQUEST_OVERHEAD_BYTES: u64 = KIB;
 

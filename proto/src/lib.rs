@@ -35,6 +35,6 @@ pub mod internal {
     }
 }
 
-/// All of the contract as an encoded `google.protobuf.FileDescriptorSet`, imports included: what
+/// All of the public contract as an encoded `google.protobuf.FileDescriptorSet`, imports included: what
 /// server reflection answers with.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptor.bin");

@@ -109,10 +109,24 @@ pub static KEYS: &[Key] = &[
         help: "How long a graceful stop may take before connections are cut.",
     },
     Key {
+        name: "shutdown_delay",
+        default: "0s",
+        form: Form::Time(0, HOUR),
+        help: "How long a broker that was told to stop goes on serving, no longer ready, so that \
+               whoever routes clients to it can notice.",
+    },
+    Key {
         name: "listen.client",
         default: "0.0.0.0:7650",
         form: Form::Text,
         help: "Address for gRPC clients, as IP:port. Port 0 takes a free one.",
+    },
+    Key {
+        name: "listen.internal",
+        default: "0.0.0.0:7651",
+        form: Form::Text,
+        help: "Address for the operator, as IP:port. Port 0 takes a free one. Only listened on \
+               with internal.secret_file.",
     },
     Key {
         name: "listen.http",
@@ -126,6 +140,14 @@ pub static KEYS: &[Key] = &[
         form: Form::Text,
         help: "host:port that clients are told to dial. auto: the address of listen.client, or \
                localhost if that is 0.0.0.0.",
+    },
+    Key {
+        name: "internal.secret_file",
+        default: "none",
+        form: Form::Text,
+        help: "File with the secret that callers of the internal listener must show: 64 \
+               hexadecimal digits. none: there is no internal listener. With one, a broker whose \
+               directory belongs to no cluster waits there to be told which to form.",
     },
     Key {
         name: "storage.shards",

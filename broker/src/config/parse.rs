@@ -75,11 +75,16 @@ impl Settings {
             form: reader.text("form", value::switch)?,
             default_namespace: reader.text("default_namespace", value::dns_label)?,
             shutdown_grace: reader.time("shutdown_grace")?,
+            shutdown_delay: reader.time("shutdown_delay")?,
             listen: Listen {
                 client: reader.text("listen.client", value::socket_address)?,
+                internal: reader.text("listen.internal", value::socket_address)?,
                 http: reader.text("listen.http", value::socket_address)?,
                 advertised: reader.unless_auto("listen.advertised", value::host_and_port)?,
             },
+            internal_secret_file: reader.text("internal.secret_file", |path| {
+                Ok((path != "none").then(|| PathBuf::from(path)))
+            })?,
             storage: storage(&reader, machine)?,
             disk_guard,
             topics,

@@ -23,8 +23,12 @@ pub struct Settings {
     pub default_namespace: String,
     /// How long a graceful stop may take before connections are cut.
     pub shutdown_grace: Duration,
+    /// How long a broker that was told to stop goes on serving, no longer ready.
+    pub shutdown_delay: Duration,
     /// Addresses.
     pub listen: Listen,
+    /// File with the secret of the cluster; without it there is no internal listener.
+    pub internal_secret_file: Option<PathBuf>,
     /// Storage threads and files.
     pub storage: Storage,
     /// When the disk counts as full.
@@ -44,6 +48,8 @@ pub struct Settings {
 pub struct Listen {
     /// gRPC for clients. Port 0 takes a free one.
     pub client: SocketAddr,
+    /// gRPC for the operator. Port 0 takes a free one.
+    pub internal: SocketAddr,
     /// Metrics and health. Port 0 takes a free one.
     pub http: SocketAddr,
     /// `host:port` that clients are told, if it is not the address that is listened on.

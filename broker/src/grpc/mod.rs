@@ -1,8 +1,9 @@
-//! The public API: one file per service, thin; `status.rs` is the only place that maps errors.
+//! The API: one file per service, thin; `status.rs` is the only place that maps errors.
 
 mod cluster;
 mod consumer;
 mod convert;
+pub(crate) mod internal;
 mod limit;
 mod producer;
 pub(crate) mod server;
@@ -23,8 +24,10 @@ struct Service {
 }
 
 impl Service {
-    /// Who is calling. Until clients authenticate, nobody in particular.
-    fn principal<T>(&self, _request: &tonic::Request<T>) -> Principal {
-        Principal::anonymous()
+    /// Who is calling: whom the listener has recognised. Until clients authenticate, nobody in
+    /// particular.
+    fn principal<T>(&self, request: &tonic::Request<T>) -> Principal {
+        let known = request.extensions().get::<Principal>().cloned();
+        known.unwrap_or_else(Principal::anonymous)
     }
 }

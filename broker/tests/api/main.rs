@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod consume;
+mod internal;
 mod lifecycle;
 mod old_data;
 mod produce;

@@ -30,10 +30,6 @@ pub struct GetBrokerResponse {
     /// no logs.
     #[prost(bool, tag = "8")]
     pub disk_empty: bool,
-    /// SHA-256 of the configuration file that it was started with, in lower-case hex; empty if it was
-    /// started without one.
-    #[prost(string, tag = "9")]
-    pub configuration_sha256: ::prost::alloc::string::String,
 }
 /// Forms a cluster.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -172,6 +172,21 @@ impl Identity {
         self.state.storage
     }
 
+    /// Whether the directory holds nothing but its own UUID: no cluster and no data.
+    pub fn is_blank(&self) -> Result<bool, MetadataError> {
+        for dir in DATA_DIRS {
+            let path = Path::new(dir);
+            if self
+                .disk
+                .exists(path)
+                .map_err(MetadataError::io("look for", path))?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(self.state.cluster.is_none())
+    }
+
     /// The broker's id, once it has registered for the first time.
     pub fn broker(&self) -> Option<BrokerId> {
         self.state.broker

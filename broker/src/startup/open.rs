@@ -1,0 +1,197 @@
+//! From a data directory to everything that stands on it.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use headwater_core::ids::{ClusterId, IncarnationId, StorageId, TopicId};
+use headwater_core::metadata::{Identity, LocalBackend};
+use headwater_log::{
+    Disk, DiskGuard, FileCache, GuardLimits, LogEnv, MarkStore, OsDisk, TopicFate, Trash,
+    quarantined,
+};
+use uuid::Uuid;
+
+use super::{findings, form};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::facade::{BrokerIdentity, Finding, Findings, Severity};
+use crate::metadata::{Applier, MetadataHandle};
+use crate::metrics::Metrics;
+use crate::partition::registry::Registry;
+use crate::partition::shard::{self, ShardEnv};
+use crate::storage::Storage;
+
+/// The kernel's name for the time since the host was booted; empty where there is none.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// The data directory, opened.
+pub(super) struct Opened {
+    pub(super) identity: Identity,
+    pub(super) ids: BrokerIdentity,
+    pub(super) clock: Clock,
+    pub(super) storage: Arc<Storage>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metadata: MetadataHandle,
+    pub(super) findings: Findings,
+    pub(super) disk: Weak<dyn Disk>,
+}
+
+/// The data directory, locked, and who it is.
+pub(super) struct Directory {
+    disk: Arc<dyn Disk>,
+    pub(super) identity: Identity,
+    /// It holds nothing but its own UUID.
+    pub(super) empty: bool,
+}
+
+/// Locks the data directory and reads who it is; an empty one becomes somebody.
+pub(super) fn identify(settings: &Settings) -> anyhow::Result<Directory> {
+    let data_dir = settings.data_dir.display();
+    let disk = OsDisk::open(&settings.data_dir)
+        .with_context(|| format!("cannot open the data directory {data_dir}"))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let identity = Identity::open(disk.clone(), StorageId(Uuid::new_v4()), &boot_id())
+        .with_context(|| format!("in the data directory {data_dir}"))?;
+    let empty = identity
+        .is_blank()
+        .with_context(|| format!("in the data directory {data_dir}"))?;
+    Ok(Directory {
+        disk,
+        identity,
+        empty,
+    })
+}
+
+/// Opens everything in a directory that belongs to `cluster`.
+pub(super) fn open(
+    settings: &Arc<Settings>,
+    metrics: &Metrics,
+    directory: Directory,
+    cluster_id: ClusterId,
+) -> anyhow::Result<Opened> {
+    let findings = Findings::default();
+    let data_dir = settings.data_dir.display();
+    let Directory {
+        disk, mut identity, ..
+    } = directory;
+    let found = identity.opened().clone();
+    let clock = Clock::start(found.last_wall_ms);
+    let mut backend = LocalBackend::open(disk.clone())
+        .with_context(|| format!("in the data directory {data_dir}"))?;
+    form::join(settings, &identity, &mut backend, cluster_id)?;
+    let incarnation = IncarnationId(Uuid::new_v4());
+    let broker_id = form::register(
+        settings,
+        &mut identity,
+        &mut backend,
+        incarnation,
+        &findings,
+    )?;
+    findings::add_findings(&findings, &found, backend.report(), &settings.node_name);
+
+    findings::add_loss_finding(&findings, &found, backend.image(), settings);
+
+    let marks = Arc::new(MarkStore::open(disk.clone(), settings.storage.shards)?);
+    if marks.is_missing() {
+        findings.add(Finding {
+            severity: Severity::Warning,
+            reason: "SYNC_MARKS_MISSING",
+            subject: settings.data_dir.display().to_string(),
+            message: "the directory marks is gone; every log counts as synced to its end, and \
+                      what was cut off there cannot be noticed"
+                .to_owned(),
+            remedy: "find out who removed it; if a copy exists, stop the broker and restore all \
+                     of the data directory"
+                .to_owned(),
+        });
+    }
+    let files = Arc::new(FileCache::new(settings.storage.open_files_max));
+    let log = LogEnv {
+        disk: disk.clone(),
+        marks: marks.clone(),
+        files,
+    };
+    let guard = GuardLimits {
+        reserve_bytes: settings.disk_guard.reserve_bytes,
+        low_bytes: settings.disk_guard.low_water_bytes,
+        high_bytes: settings.disk_guard.high_water_bytes,
+    };
+    let storage = Storage::new(
+        log.clone(),
+        DiskGuard::open(disk.clone(), guard)?,
+        guard.low_bytes,
+    );
+    storage.check_space()?;
+    let image = backend.image();
+    let fate = |topic| match TopicId(topic) {
+        topic if image.topic_by_id(topic).is_some() => TopicFate::Keep,
+        topic if image.tombstones().any(|(id, _)| id == topic) => TopicFate::Delete,
+        _ => TopicFate::Unknown,
+    };
+    let (trash, _) = Trash::open(log.clone(), fate)?;
+    for name in quarantined(&*disk)? {
+        findings.add(Finding {
+            severity: Severity::Warning,
+            reason: "QUARANTINED",
+            subject: name.clone(),
+            message: "a topic directory that the metadata does not know was set aside".to_owned(),
+            remedy: format!("look at quarantine/{name} in the data directory; nothing deletes it"),
+        });
+    }
+    let env = Arc::new(ShardEnv {
+        log,
+        storage: storage.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        retention_interval: settings.storage.retention_check_interval,
+    });
+    let shards = (0..settings.storage.shards)
+        .map(|index| shard::start(index, env.clone()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    storage.set_shards(shards.clone());
+    let registry = Arc::new(Registry::new(shards));
+    let applier = Applier {
+        own: broker_id,
+        defaults: settings.topics.effective(),
+        background_sync_ms: settings.storage.background_sync_interval.as_millis() as u64,
+        registry: registry.clone(),
+        storage: storage.clone(),
+        trash,
+        findings: findings.clone(),
+        metrics: metrics.clone(),
+    };
+    let started = Instant::now();
+    applier.open_all(image, found.clean);
+    // A partition that could not be opened still needs to know that its mark may be lost.
+    if metrics.partitions_offline.get() == 0 {
+        marks.settle()?;
+    }
+    // Only now, with what was found acted upon, may it be forgotten.
+    identity.confirm(incarnation, broker_id)?;
+    let (partitions, elapsed_ms) = (registry.len(), started.elapsed().as_millis() as u64);
+    tracing::info!(
+        partitions,
+        elapsed_ms,
+        clean = found.clean,
+        "the log is open"
+    );
+    let metadata = MetadataHandle::start(backend, applier, storage.clone())?;
+    let ids = BrokerIdentity {
+        cluster_id,
+        broker_id,
+    };
+    Ok(Opened {
+        identity,
+        ids,
+        clock,
+        storage,
+        registry,
+        metadata,
+        findings,
+        disk: Arc::downgrade(&disk),
+    })
+}
