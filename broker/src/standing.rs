@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 /// The stations of a broker's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Station {
+pub(crate) enum Station {
     /// It belongs to no cluster and waits to be told.
     Unformed,
     /// It belongs to a cluster and opens its log.
@@ -19,24 +19,24 @@ pub enum Station {
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Where it is.
-    pub station: Station,
+    pub(crate) station: Station,
     /// The cluster that its disk belongs to.
-    pub cluster: Option<ClusterId>,
+    pub(crate) cluster: Option<ClusterId>,
     /// Its id there, once it has registered.
-    pub broker: Option<BrokerId>,
+    pub(crate) broker: Option<BrokerId>,
 }
 
 /// What the internal listener needs of a broker that is perhaps not formed yet.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     /// UUID of the data directory.
-    pub storage: StorageId,
+    pub(crate) storage: StorageId,
     /// Whether the directory held nothing but that UUID when it was opened.
-    pub disk_empty: bool,
+    pub(crate) disk_empty: bool,
     /// Followed by those who wait for a station.
-    pub standing: watch::Receiver<Standing>,
+    pub(crate) standing: watch::Receiver<Standing>,
     /// Takes the cluster to form; the first one counts. Nobody listens once it is formed.
-    pub form: mpsc::Sender<ClusterId>,
+    pub(crate) form: mpsc::Sender<ClusterId>,
 }

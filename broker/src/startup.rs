@@ -48,7 +48,8 @@ pub struct Running {
     stopped: watch::Sender<bool>,
     readiness: watch::Sender<Readiness>,
     tasks: Vec<JoinHandle<()>>,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// The gRPC listeners, which end when their connections have.
+    servers: Vec<JoinHandle<()>>,
     grace: Duration,
     /// To see when nobody holds the data directory any more.
     disk: Weak<dyn Disk>,
@@ -111,10 +112,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         form,
     };
     let mut internal = None;
+    let mut servers = Vec::new();
     let (serving, served) = watch::channel(None);
     if let Some(((listener, address), secret)) = internal_listener {
         internal = Some(address);
-        tasks.push(tokio::spawn(grpc::internal::serve(
+        servers.push(tokio::spawn(grpc::internal::serve(
             listener,
             settings.clone(),
             secret,
@@ -189,11 +191,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         authorizer: Box::new(AllowAll),
         draining: drain,
     }));
-    let server = tokio::spawn(grpc::server::serve(
+    servers.push(tokio::spawn(grpc::server::serve(
         broker.clone(),
         client_listener,
         stopping(),
-    ));
+    )));
     serving.send_replace(Some(broker.clone()));
     let identity = Arc::new(Mutex::new(identity));
     let upkeep = Upkeep {
@@ -227,7 +229,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         stopped,
         readiness,
         tasks,
-        server,
+        servers,
         grace,
         disk,
     })
@@ -269,13 +271,18 @@ impl Running {
         tokio::time::sleep(self.broker.settings.shutdown_delay).await;
         self.draining.send_replace(true);
         self.stopped.send_replace(true);
-        let abort = self.server.abort_handle();
-        if tokio::time::timeout(self.grace, self.server).await.is_err() {
-            tracing::warn!(
-                grace_s = self.grace.as_secs(),
-                "connections were cut after the grace"
-            );
-            abort.abort();
+        let deadline = tokio::time::Instant::now() + self.grace;
+        for mut server in self.servers {
+            if tokio::time::timeout_at(deadline, &mut server)
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    grace_s = self.grace.as_secs(),
+                    "connections were cut after the grace"
+                );
+                server.abort();
+            }
         }
         for task in self.tasks {
             drop(task.await);

@@ -4,6 +4,10 @@
     unreachable_pub,
     reason = "KubeSchema derives a private copy of each struct"
 )]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "columns are alike in their parts"
+)]
 
 use std::collections::BTreeMap;
 

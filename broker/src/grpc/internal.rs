@@ -193,7 +193,7 @@ impl Internal {
                 return Err(refuse(Code::FailedPrecondition, "DISK_NOT_EMPTY", message));
             }
             // Whoever comes second waits for what the first has formed.
-            drop(self.member.form.try_send(cluster));
+            let _ = self.member.form.try_send(cluster);
         }
         let known = standing.wait_for(|now| now.cluster.is_some());
         let known = known.await.map_err(|_| not_serving())?.cluster;

@@ -33,7 +33,7 @@ pub(crate) async fn serve(
     broker: Arc<Broker>,
     listener: TcpListener,
     stopped: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
+) {
     let limits = &broker.settings.limits;
     // What a client may send before anybody has asked the in-flight budget.
     let window = u32::try_from(broker.settings.memory.produce_bytes / 4).unwrap_or(u32::MAX);
@@ -82,7 +82,7 @@ pub(crate) async fn serve(
     let reflection_v1alpha = reflection()
         .build_v1alpha()
         .expect("our own descriptors are valid");
-    Server::builder()
+    let served = Server::builder()
         .initial_stream_window_size(window.min(HTTP2_STREAM_WINDOW_BYTES))
         .initial_connection_window_size(window)
         .max_frame_size(HTTP2_FRAME_BYTES)
@@ -105,5 +105,8 @@ pub(crate) async fn serve(
         .add_service(TopicServiceServer::new(service.clone()))
         .add_service(ClusterServiceServer::new(service))
         .serve_with_incoming_shutdown(incoming, stopped)
-        .await
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the client listener has failed");
+    }
 }

@@ -9,8 +9,9 @@ use headwater_proto::internal::v1::broker_service_client::BrokerServiceClient;
 use headwater_proto::internal::v1::{
     BrokerState, CheckConfigurationRequest, FormClusterRequest, GetBrokerRequest, GetBrokerResponse,
 };
-use headwater_proto::v1::ListTopicsRequest;
+use headwater_proto::v1::cluster_service_client::ClusterServiceClient;
 use headwater_proto::v1::topic_service_client::TopicServiceClient;
+use headwater_proto::v1::{ListTopicsRequest, WatchMetadataRequest};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tonic::service::interceptor::InterceptedService;
@@ -40,6 +41,7 @@ fn settings(dir: &Path, port: u16) -> Settings {
         ("listen.http", "127.0.0.1:0"),
         ("listen.internal", &format!("127.0.0.1:{port}")),
         ("internal.secret_file", secret.to_str().unwrap()),
+        ("shutdown_grace", "1s"),
         ("disk_guard.reserve_bytes", "1MiB"),
         ("memory.limit_bytes", "512MiB"),
     ])
@@ -213,4 +215,43 @@ async fn a_configuration_is_checked_with_the_words_of_a_start() {
         "{range}"
     );
     starting.broker.abort();
+}
+
+/// Passes bytes to `to` until told to stop, and then holds both connections open in silence, as a
+/// host does that has vanished.
+async fn passing(to: u16, mut silent: tokio::sync::watch::Receiver<bool>) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut here, _) = listener.accept().await.unwrap();
+        let mut there = tokio::net::TcpStream::connect(("127.0.0.1", to))
+            .await
+            .unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+            _ = silent.wait_for(|silent| *silent) => {}
+        }
+        std::future::pending::<()>().await;
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_operator_that_has_vanished_does_not_hold_up_a_stop() {
+    let mut starting = start();
+    let storage = starting.describe().await.storage_id;
+    starting.form(CLUSTER, &storage).await.unwrap();
+    let (silence, silent) = tokio::sync::watch::channel(false);
+    starting.port = passing(starting.port, silent).await;
+    let channel = starting.authenticated(SECRET, "operator").await;
+    let mut clusters = ClusterServiceClient::new(channel);
+    let request = WatchMetadataRequest { topics: Vec::new() };
+    let mut metadata = clusters.watch_metadata(request).await.unwrap().into_inner();
+    assert!(metadata.message().await.unwrap().is_some());
+    silence.send_replace(true);
+
+    let running = starting.broker.await.unwrap().unwrap();
+    // The keepalive would notice after half a minute.
+    let stopped = tokio::time::timeout(Duration::from_secs(10), running.stop()).await;
+    stopped.expect("the grace of 1 s has passed").unwrap();
 }
