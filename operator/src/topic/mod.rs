@@ -1,0 +1,296 @@
+//! The loop of Topics: dereference, validate, plan, apply, status.
+
+mod dereference;
+mod plan;
+mod status;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use headwater_crds::{DeletionPolicy, Reason, TOPIC_FINALIZER, Topic, TopicStatus, Verdict};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::watcher;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::dereference::Found;
+use self::plan::Step;
+use self::validate::Refusal;
+use crate::brokers::BrokerError;
+use crate::context::Context;
+use crate::directory::Whereabouts;
+use crate::{apply, events, follow, until};
+
+/// Topics that are looked at together.
+const CONCURRENCY: u16 = 16;
+/// How soon to look again at what comes by itself, such as a broker that does not answer.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How soon to ask again for what the cluster has refused.
+const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long to wait at the start for the Clusters of a namespace to be listed.
+const CLUSTERS_WAIT: Duration = Duration::from_secs(10);
+/// How long a Topic in a namespace that is going waits for brokers that do not answer.
+const TERMINATING_WAIT: Duration = Duration::from_secs(30);
+
+/// Why a reconciliation ended early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The API server refused or did not answer.
+    #[error("the API server: {0}")]
+    Kubernetes(#[from] kube::Error),
+}
+
+/// Runs until stopped.
+pub(crate) async fn run(context: Arc<Context>, stopped: watch::Receiver<bool>) {
+    let (changed, changes) = mpsc::unbounded_channel();
+    let changes = futures::stream::unfold(changes, async |mut changes| {
+        changes.recv().await.map(|topic| (topic, changes))
+    });
+    let all: Api<Topic> = Api::all(context.client.clone());
+    let controller = Controller::new(all, watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(changes)
+        .graceful_shutdown_on(until(stopped));
+    drop(context.topics.set(controller.store()));
+    let mut following = JoinSet::new();
+    let clusters = follow::clusters(&context, &changed, &mut following);
+    following.spawn(follow::brokers(context.clone(), changed));
+    // A Topic that is looked at before its Cluster is known would be told that there is none.
+    let known = futures::future::join_all(clusters.values().map(|store| store.wait_until_ready()));
+    if tokio::time::timeout(CLUSTERS_WAIT, known).await.is_err() {
+        tracing::warn!(
+            "the Clusters of some namespace cannot be listed; their Topics have to wait"
+        );
+    }
+    drop(context.clusters.set(clusters.clone()));
+    controller
+        .run(reconcile, retry, context)
+        .for_each(async |outcome| {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a Topic was not reconciled");
+            }
+        })
+        .await;
+}
+
+fn retry(topic: Arc<Topic>, error: &Error, _: Arc<Context>) -> Action {
+    tracing::warn!(topic = topic.full_name(), %error, "will try again");
+    Action::requeue(RETRY_AFTER)
+}
+
+async fn reconcile(topic: Arc<Topic>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = std::time::Instant::now();
+    let result = reconcile_once(&topic, &context).await;
+    context
+        .metrics
+        .reconciled("Topic", result.is_ok(), started.elapsed());
+    result
+}
+
+async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Error> {
+    let namespace = topic.namespace().unwrap_or_default();
+    let api: Api<Topic> = Api::namespaced(context.client.clone(), &namespace);
+    let found = dereference::dereference(context, topic);
+    if topic.metadata.deletion_timestamp.is_some() {
+        return delete(context, &api, topic, &found).await;
+    }
+    if found.cluster.is_some() && found.brokers == Whereabouts::NotLooked {
+        // The operator has just started; what it says comes when it has looked.
+        return Ok(Action::await_change());
+    }
+    let deletes = topic.spec.deletion_policy == DeletionPolicy::Delete;
+    apply::finalizer(&api, topic, TOPIC_FINALIZER, deletes).await?;
+
+    let (verdict, facts) = match validate::validate(topic, &found) {
+        Err(Refusal(verdict)) => (verdict, None),
+        Ok(valid) => match converge(context, topic, &valid).await {
+            Ok(facts) => (status::verdict(&facts), Some(facts)),
+            Err(error) => (failed(&error), None),
+        },
+    };
+    let old = topic.status.clone().unwrap_or_default();
+    let now = Time(Timestamp::now());
+    let new = status::status(&old, topic, &verdict, facts.as_ref(), &now);
+    apply::status(&api, topic, topic.status.as_ref(), &new).await?;
+    if let Verdict::Stalled { reason, message } = &verdict
+        && status::ready_reason(&old) != Some(reason.as_str())
+    {
+        events::warning(context, topic, reason.as_str(), message.clone()).await;
+    }
+    Ok(match verdict {
+        Verdict::Reconciling { .. } => Action::requeue(RETRY_AFTER),
+        // A full disk or a limit that was met may have passed, and nothing tells.
+        Verdict::Stalled {
+            reason: Reason::Refused,
+            ..
+        } => Action::requeue(REFUSED_RETRY_AFTER),
+        // A change of the resource, of its Cluster or of the topic comes as an event.
+        Verdict::Ready { .. } | Verdict::Stalled { .. } => Action::await_change(),
+    })
+}
+
+/// Brings the topic to what the resource asks, and says what it is then.
+async fn converge(
+    context: &Context,
+    topic: &Topic,
+    valid: &validate::ValidTopic,
+) -> Result<status::Facts, BrokerError> {
+    let at = &valid.endpoint;
+    let brokers = &context.brokers;
+    let actual = brokers.topic(at, valid.name.clone()).await?;
+    let had = topic
+        .status
+        .as_ref()
+        .and_then(|status| status.topic_id.clone());
+    let actual = match plan::plan(valid, actual) {
+        Step::Nothing(actual) => actual,
+        Step::Create(wanted) => {
+            let created = brokers.create_topic(at, wanted).await?;
+            let note = format!(
+                "topic {} with {} partitions",
+                created.name, created.partitions
+            );
+            match had {
+                None => events::normal(context, topic, "TopicCreated", note).await,
+                Some(old) => {
+                    let note =
+                        format!("{note}; the one before, {old}, was deleted with its records");
+                    events::warning(context, topic, "TopicMadeAgain", note).await;
+                }
+            }
+            created
+        }
+        Step::Update {
+            wanted,
+            paths,
+            summary,
+        } => {
+            let updated = brokers.update_topic(at, wanted, paths).await?;
+            let observed = topic
+                .status
+                .as_ref()
+                .and_then(|status| status.observed_generation);
+            let reason = match had {
+                None => "TopicAdopted",
+                // The resource is as it was, so somebody has changed the topic past it.
+                Some(_) if observed == topic.metadata.generation => "DriftRepaired",
+                Some(_) => "TopicChanged",
+            };
+            events::normal(context, topic, reason, summary).await;
+            updated
+        }
+    };
+    let partitions = brokers.partitions(at, valid.name.clone()).await?;
+    Ok(status::Facts {
+        topic: actual,
+        partitions,
+    })
+}
+
+/// What a broker's answer means for the resource.
+fn failed(error: &BrokerError) -> Verdict {
+    match error {
+        BrokerError::Unreachable(_) | BrokerError::Stale(_) => Verdict::Reconciling {
+            reason: Reason::ClusterNotReady,
+            message: error.to_string(),
+        },
+        BrokerError::Refused { reason, message } => Verdict::Stalled {
+            reason: match reason.as_str() {
+                "PARTITIONS_SHRINK" => Reason::PartitionsCannotShrink,
+                _ => Reason::Refused,
+            },
+            message: message.clone(),
+        },
+    }
+}
+
+/// With policy `Delete` the topic goes before the resource may. Never another topic than the one
+/// that this resource had, and never for ever.
+async fn delete(
+    context: &Context,
+    api: &Api<Topic>,
+    topic: &Topic,
+    found: &Found,
+) -> Result<Action, Error> {
+    if !topic
+        .finalizers()
+        .iter()
+        .any(|present| present == TOPIC_FINALIZER)
+    {
+        return Ok(Action::await_change());
+    }
+    let id = topic
+        .status
+        .as_ref()
+        .and_then(|status| status.topic_id.clone());
+    let wanted = topic.spec.deletion_policy == DeletionPolicy::Delete && found.may_delete();
+    if let (true, Some(id)) = (wanted, id) {
+        let name = topic.full_name();
+        let deleted = match &found.brokers {
+            Whereabouts::At(at) => {
+                context
+                    .brokers
+                    .delete_topic(at, name.clone(), id.clone())
+                    .await
+            }
+            Whereabouts::Nowhere | Whereabouts::NotLooked => Err(BrokerError::Unreachable(
+                "its address is not known".to_owned(),
+            )),
+        };
+        match deleted {
+            Ok(()) => {
+                let note = format!("topic {name}, id {id}, and its records");
+                events::normal(context, topic, "TopicDeleted", note).await;
+            }
+            // Another topic of that name: ours is gone already.
+            Err(BrokerError::Stale(_)) => {}
+            Err(error) => {
+                let waited = topic
+                    .metadata
+                    .deletion_timestamp
+                    .as_ref()
+                    .map(|since| Timestamp::now().duration_since(since.0).as_secs());
+                let enough =
+                    waited.is_some_and(|waited| waited > TERMINATING_WAIT.as_secs() as i64);
+                if !(enough && dereference::is_terminating(context, topic).await) {
+                    let old = topic.status.clone().unwrap_or_default();
+                    let verdict = Verdict::Reconciling {
+                        reason: Reason::Deleting,
+                        message: format!(
+                            "waits for the cluster to delete the topic: {error}; `headwater k8s \
+                             unstick` lets the resource go and leaves the records"
+                        ),
+                    };
+                    let new = TopicStatus {
+                        conditions: status::conditions(
+                            &old,
+                            topic,
+                            &verdict,
+                            &Time(Timestamp::now()),
+                        ),
+                        ..old
+                    };
+                    apply::status(api, topic, topic.status.as_ref(), &new).await?;
+                    return Ok(Action::requeue(RETRY_AFTER));
+                }
+                let note = format!(
+                    "the namespace is going and the cluster did not answer; topic {name} stays there"
+                );
+                events::warning(context, topic, "TopicRetained", note).await;
+            }
+        }
+    }
+    match apply::finalizer(api, topic, TOPIC_FINALIZER, false).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        done => done?,
+    }
+    Ok(Action::await_change())
+}
