@@ -1,5 +1,5 @@
 //! Makes what is committed and made: `proto/src/gen` from the `.proto` files, without a protocol
-//! compiler on the machine, and the YAML of the resource definitions.
+//! compiler on the machine, the YAML of the resource definitions, and what the chart makes of them.
 //!
 //! protox parses the files; tonic's generator writes messages, clients and servers. The result is
 //! committed, and a test compares it with what would be made now.
@@ -33,6 +33,10 @@ pub(crate) fn write(repository: &Path) -> Result<()> {
         fs::write(repository.join("crds").join(name), &content)?;
         println!("crds/{name}: {} bytes", content.len());
     }
+    for (path, content) in crate::chart::make(repository)? {
+        fs::write(repository.join(&path), &content)?;
+        println!("{path}: {} bytes", content.len());
+    }
     Ok(())
 }
 
@@ -56,6 +60,10 @@ fn make(repository: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     }
     // Reflection has no use for comments and line numbers, which are most of the bytes.
     let mut descriptors = descriptors;
+    // And what is internal is not shown to clients.
+    descriptors
+        .file
+        .retain(|file| !file.name().starts_with("headwater/internal/"));
     for file in &mut descriptors.file {
         file.source_code_info = None;
     }

@@ -5,8 +5,10 @@
     reason = "a command-line tool talks on the terminal"
 )]
 
+mod chart;
 mod codegen;
 mod floor;
+mod image;
 mod process;
 #[cfg(test)]
 mod tidy;
@@ -37,6 +39,8 @@ enum Chore {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
+    /// Builds the programs statically and packs them as a container image, without Docker.
+    Image(image::Image),
 }
 
 fn main() -> Result<()> {
@@ -44,6 +48,7 @@ fn main() -> Result<()> {
         Chore::Codegen => codegen::write(repository()),
         Chore::Floor(floor) => floor::run(floor),
         Chore::Bench { runs } => bench(runs),
+        Chore::Image(image) => image::run(&image, repository()),
     }
 }
 
