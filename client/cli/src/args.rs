@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
 use crate::talk::ColorChoice;
@@ -89,6 +91,115 @@ pub(crate) enum Command {
     /// Keep clusters by name
     #[command(subcommand)]
     Context(commands::context::Command),
+    /// Look after clusters in Kubernetes
+    #[command(name = "k8s")]
+    K8s(commands::k8s::Args),
     /// Print a completion script for a shell
     Completion(commands::completion::Args),
+}
+
+/// The same program as a plugin of kubectl: `kubectl headwater X` is `headwater k8s X`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-headwater",
+    bin_name = "kubectl headwater",
+    version,
+    about = "Look after Headwater in Kubernetes",
+    max_term_width = 100
+)]
+struct Plugin {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    k8s: commands::k8s::Args,
+}
+
+/// What the process was asked to do; ends it if that cannot be understood.
+pub(crate) fn parse() -> (Global, Command) {
+    let name = std::env::args_os().next().unwrap_or_default();
+    if is_plugin(&name) {
+        let matches = plugin().get_matches();
+        let plugin = Plugin::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        return (plugin.global, Command::K8s(plugin.k8s));
+    }
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    (cli.global, cli.command)
+}
+
+/// Whether the name that the program was called by is that of the plugin. kubectl finds plugins by
+/// file names, in which an underscore stands for a dash of a command.
+fn is_plugin(name: &OsStr) -> bool {
+    let stem = Path::new(name).file_stem();
+    stem.is_some_and(|stem| stem == "kubectl-headwater" || stem == "kubectl_headwater")
+}
+
+/// The whole command line.
+pub(crate) fn command() -> clap::Command {
+    let ours = Cli::command();
+    let flags: Vec<Arg> = ours
+        .get_arguments()
+        .filter_map(|arg| for_kubernetes(arg.clone()))
+        .collect();
+    let namespace = flags.iter().find(|flag| flag.get_id() == "namespace");
+    let namespace = namespace.cloned();
+    ours.mut_subcommand("k8s", |k8s| k8s.args(flags))
+        .mut_subcommand("context", |context| {
+            context.mut_subcommand("import", |import| import.args(namespace))
+        })
+}
+
+fn plugin() -> clap::Command {
+    Plugin::command().mut_args(|arg| for_kubernetes(arg.clone()).unwrap_or(arg))
+}
+
+/// A global flag as the commands for Kubernetes have it; `None` if it is the same for them.
+fn for_kubernetes(arg: Arg) -> Option<Arg> {
+    match arg.get_id().as_str() {
+        "namespace" => {
+            Some(arg.help("Namespace in Kubernetes [default: that of the kubeconfig's context]"))
+        }
+        // They are refused: another Kubernetes is named by --kube-context.
+        "endpoint" | "context" => Some(arg.hide(true)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_lines_are_sound() {
+        command().debug_assert();
+        plugin().debug_assert();
+    }
+
+    #[test]
+    fn the_plugin_is_known_by_its_name() {
+        let check = |name: &str, plugin| assert_eq!(is_plugin(OsStr::new(name)), plugin, "{name}");
+        check("/usr/local/bin/kubectl-headwater", true);
+        check("kubectl_headwater", true);
+        check("kubectl-headwater.exe", true);
+        check("/usr/bin/headwater", false);
+        check("kubectl", false);
+    }
+
+    #[test]
+    fn the_namespace_may_stand_anywhere() {
+        let places: [&[&str]; 3] = [
+            &["headwater", "-n", "shop", "k8s", "status"],
+            &["headwater", "k8s", "-n", "shop", "status"],
+            &["headwater", "k8s", "status", "-n", "shop"],
+        ];
+        for args in places {
+            let matches = command().try_get_matches_from(args).unwrap();
+            let cli = Cli::from_arg_matches(&matches).unwrap();
+            assert_eq!(cli.global.namespace.as_deref(), Some("shop"), "{args:?}");
+        }
+        let args = ["kubectl-headwater", "status", "-n", "shop"];
+        let matches = plugin().try_get_matches_from(args).unwrap();
+        let plugin = Plugin::from_arg_matches(&matches).unwrap();
+        assert_eq!(plugin.global.namespace.as_deref(), Some("shop"));
+    }
 }

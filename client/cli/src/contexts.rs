@@ -6,20 +6,20 @@ use headwater_client::ENDPOINT_DEFAULT;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure, Outcome};
+use crate::place::{Place, Written};
 
 /// Environment variable that names the file.
 pub(crate) const CONTEXTS_ENV: &str = "HEADWATER_CONTEXTS";
 
 /// One cluster by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written", into = "Written")]
 pub(crate) struct Context {
     /// What it is called here.
     pub(crate) name: String,
-    /// `host:port`.
-    pub(crate) endpoint: String,
-    /// Namespace of topic names without one; absent is the cluster's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where it is.
+    pub(crate) place: Place,
+    /// Namespace of topic names without one; `None` is the cluster's default.
     pub(crate) namespace: Option<String>,
 }
 
@@ -83,6 +83,18 @@ impl Contexts {
             .map_err(|error| unusable("write", path, error))
     }
 
+    /// Adds a context, or changes the one of that name, and makes it the current one if `uses`.
+    pub(crate) fn put(&mut self, context: Context, uses: bool) {
+        if uses {
+            self.current = Some(context.name.clone());
+        }
+        let known = self.contexts.iter_mut();
+        match known.into_iter().find(|known| known.name == context.name) {
+            Some(known) => *known = context,
+            None => self.contexts.push(context),
+        }
+    }
+
     /// The context of that name.
     pub(crate) fn get(&self, name: &str) -> Outcome<&Context> {
         self.contexts
@@ -132,9 +144,9 @@ impl Choice {
 /// Which cluster a command talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// `host:port`.
-    pub(crate) endpoint: String,
-    /// Where the endpoint comes from, for people.
+    /// Where it is.
+    pub(crate) place: Place,
+    /// Who says so, for people.
     pub(crate) origin: String,
     /// Namespace of topic names without one; `None` is the cluster's default.
     pub(crate) namespace: Option<String>,
@@ -160,27 +172,24 @@ impl Target {
         ];
         for (endpoint, context, origin) in layers {
             if let Some(endpoint) = endpoint {
-                let (endpoint, origin) = (endpoint.clone(), origin.to_owned());
                 return Ok(Target {
-                    endpoint,
-                    origin,
+                    place: Place::Endpoint(endpoint.clone()),
+                    origin: origin.to_owned(),
                     namespace,
                 });
             }
             if let Some(name) = context {
                 let context = contexts.get(name)?;
                 namespace = namespace.or_else(|| context.namespace.clone());
-                let (endpoint, origin) = (context.endpoint.clone(), format!("context {name}"));
                 return Ok(Target {
-                    endpoint,
-                    origin,
+                    place: context.place.clone(),
+                    origin: format!("context {name}"),
                     namespace,
                 });
             }
         }
-        let endpoint = ENDPOINT_DEFAULT.to_owned();
         Ok(Target {
-            endpoint,
+            place: Place::Endpoint(ENDPOINT_DEFAULT.to_owned()),
             origin: "the default".to_owned(),
             namespace,
         })
@@ -202,7 +211,7 @@ mod tests {
     fn contexts() -> Contexts {
         let context = |name: &str, namespace: Option<&str>| Context {
             name: name.to_owned(),
-            endpoint: format!("{name}:7650"),
+            place: Place::Endpoint(format!("{name}:7650")),
             namespace: namespace.map(str::to_owned),
         };
         Contexts {
@@ -224,17 +233,15 @@ mod tests {
         let none = Choice::default();
         let env = choice(None, Some("env:1"), None);
         let check = |flags: &Choice, env: &Choice, endpoint: &str| {
-            assert_eq!(
-                Target::resolve(flags, env, &contexts()).unwrap().endpoint,
-                endpoint
-            );
+            let target = Target::resolve(flags, env, &contexts()).unwrap();
+            assert_eq!(target.place, Place::Endpoint(endpoint.to_owned()));
         };
         check(&none, &none, "home:7650");
         check(&none, &env, "env:1");
         check(&choice(Some("work"), None, None), &env, "work:7650");
         check(&choice(Some("work"), Some("flag:1"), None), &env, "flag:1");
         let target = Target::resolve(&none, &none, &Contexts::default()).unwrap();
-        assert_eq!(target.endpoint, ENDPOINT_DEFAULT);
+        assert_eq!(target.place.to_string(), ENDPOINT_DEFAULT);
     }
 
     #[test]
@@ -265,8 +272,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/config.yaml");
         assert_eq!(Contexts::load(&path).unwrap(), Contexts::default());
-        contexts().save(&path).unwrap();
-        assert_eq!(Contexts::load(&path).unwrap(), contexts());
+        let mut contexts = contexts();
+        contexts.put(crate::place::tests::demo(), true);
+        contexts.save(&path).unwrap();
+        assert_eq!(Contexts::load(&path).unwrap(), contexts);
         std::fs::write(&path, "curent: home\n").unwrap();
         let failure = Contexts::load(&path).unwrap_err();
         assert!(failure.why.unwrap().contains("curent"));

@@ -1,15 +1,18 @@
 //! `headwater`: the command line of Headwater.
 //!
 //! `args` is what can be said, `commands` is one file per command, `records` turns text into
-//! records and back, `session` knows the flags and the cluster. Data goes to stdout, talk to
-//! stderr; `failure` has the exit codes.
+//! records and back, `session` knows the flags and the cluster, `kubernetes` has the tunnels. Data
+//! goes to stdout, talk to stderr; `failure` has the exit codes. Under the name `kubectl-headwater`
+//! the program is `headwater k8s`.
 
 mod args;
 mod commands;
 mod contexts;
 mod failure;
+mod kubernetes;
 mod moment;
 mod output;
+mod place;
 mod position;
 mod records;
 mod session;
@@ -18,15 +21,13 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::{Cli, Command};
+use crate::args::Command;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::session::Session;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let session = Session::new(cli.global);
+    let (global, command) = args::parse();
+    let session = Session::new(global);
     start_log(session.verbose);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(run(cli.command, &session));
+    let outcome = runtime.block_on(run(command, &session));
     // A thread that waits for stdin must not hold up the end.
     runtime.shutdown_background();
     match outcome {
@@ -63,13 +64,14 @@ async fn run(command: Command, session: &Session) -> Outcome {
         Command::Cluster(command) => interruptible(commands::cluster::run(command, session)).await,
         Command::Doctor(args) => interruptible(commands::doctor::run(args, session)).await,
         Command::Perf(command) => commands::perf::run(command, session).await,
-        Command::Context(command) => commands::context::run(command, session),
+        Command::Context(command) => interruptible(commands::context::run(command, session)).await,
+        Command::K8s(args) => commands::k8s::run(args, session).await,
         Command::Completion(args) => commands::completion::run(&args),
     }
 }
 
 /// Ctrl-C ends the command at once. Those that have something to say then listen themselves.
-async fn interruptible(command: impl Future<Output = Outcome>) -> Outcome {
+async fn interruptible<T>(command: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     tokio::select! {
         outcome = command => outcome,
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted").exit(Exit::Interrupt)),
@@ -79,7 +81,8 @@ async fn interruptible(command: impl Future<Output = Outcome>) -> Outcome {
 /// The client's and, in `quickstart`, the broker's log: warnings unless more is asked for.
 fn start_log(verbose: u8) {
     let default = match verbose {
-        0 | 1 => "warn",
+        // What the API server refuses is said once, by the failure.
+        0 | 1 => "warn,kube_client=off,rustls_platform_verifier=off",
         _ => "info,headwater_client=debug,headwater_broker=debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADWATER_LOG")

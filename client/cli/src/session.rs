@@ -1,12 +1,18 @@
 //! What a command runs with: the flags, the voice, and the way to the cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_client::{Admin, Client, ClientConfig};
+use tokio::sync::OnceCell;
 
 use crate::args::Global;
 use crate::contexts::{Choice, Contexts, Target};
 use crate::failure::{Failure, Outcome};
+use crate::kubernetes::Kubernetes;
+use crate::kubernetes::brokers::Brokers;
+use crate::kubernetes::forward::{Forward, News};
+use crate::place::{InKubernetes, Place};
 use crate::talk::Talk;
 
 /// A connection that has not come about by then will not; a shorter `--timeout` bounds it too.
@@ -22,6 +28,8 @@ pub(crate) struct Session {
     /// How much to say, 0 to 2.
     pub(crate) verbose: u8,
     flags: Choice,
+    /// The way into Kubernetes, if the cluster is there; open from the first use to the end.
+    tunnel: Arc<OnceCell<Forward>>,
 }
 
 impl Session {
@@ -36,6 +44,7 @@ impl Session {
                 endpoint: global.endpoint,
                 namespace: global.namespace,
             },
+            tunnel: Arc::default(),
         }
     }
 
@@ -56,7 +65,7 @@ impl Session {
         Target::resolve(&self.flags, &env, &contexts)
     }
 
-    /// Namespace from the flags alone, for `context add`.
+    /// Namespace from the flags alone, for `context add` and `k8s`.
     pub(crate) fn namespace_flag(&self) -> Option<&str> {
         self.flags.namespace.as_deref()
     }
@@ -64,6 +73,39 @@ impl Session {
     /// Endpoint from the flags alone, for `context add`.
     pub(crate) fn endpoint_flag(&self) -> Option<&str> {
         self.flags.endpoint.as_deref()
+    }
+
+    /// Context from the flags alone, for those who know no contexts.
+    pub(crate) fn context_flag(&self) -> Option<&str> {
+        self.flags.context.as_deref()
+    }
+
+    /// Where to connect to: the cluster's address, or this end of a tunnel to it.
+    pub(crate) async fn endpoint(&self, place: &Place) -> Outcome<String> {
+        match place {
+            Place::Endpoint(endpoint) => Ok(endpoint.clone()),
+            Place::Kubernetes(cluster) => {
+                let tunnel = self.tunnel.get_or_try_init(|| self.open_tunnel(cluster));
+                Ok(tunnel.await?.address().to_string())
+            }
+        }
+    }
+
+    async fn open_tunnel(&self, cluster: &InKubernetes) -> Outcome<Forward> {
+        let brokers = Brokers {
+            kubernetes: Kubernetes::connect(&cluster.args(), self.timeout).await?,
+            namespace: cluster.namespace.clone(),
+            cluster: cluster.cluster.clone(),
+        };
+        let (talk, verbose) = (self.talk, self.verbose > 0);
+        Forward::to_clients(brokers, move |news| match (&news, news.trouble()) {
+            (_, Some(trouble)) => talk.note(trouble),
+            (News::Moved { pod, .. }, None) if verbose => {
+                talk.note(format!("talks to pod {pod} now"));
+            }
+            _ => {}
+        })
+        .await
     }
 
     /// How the cluster at `endpoint` is talked to.
@@ -77,7 +119,8 @@ impl Session {
     /// A connection to the cluster, for `doing`.
     pub(crate) async fn connect(&self, doing: &str) -> Outcome<(Client, Target)> {
         let target = self.target()?;
-        let client = Client::connect(self.client_config(&target.endpoint)).await;
+        let endpoint = self.endpoint(&target.place).await?;
+        let client = Client::connect(self.client_config(&endpoint)).await;
         let client = client.map_err(|error| {
             let mut failure = Failure::from_client(doing, &error);
             if let Some(why) = &mut failure.why {
@@ -86,10 +129,8 @@ impl Session {
             failure
         })?;
         if self.verbose > 0 {
-            self.talk.note(format!(
-                "connected to {} ({})",
-                target.endpoint, target.origin
-            ));
+            self.talk
+                .note(format!("connected to {} ({})", target.place, target.origin));
         }
         Ok((client, target))
     }

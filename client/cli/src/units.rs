@@ -156,6 +156,18 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     text
 }
 
+/// `20s`, `4m`, `5h`, `3d`: how long ago, in the largest unit that fits.
+pub(crate) fn show_age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (unit, size) = match seconds {
+        0..60 => ("s", 1),
+        60..3600 => ("m", 60),
+        3600..86_400 => ("h", 3600),
+        _ => ("d", 86_400),
+    };
+    format!("{}{unit}", seconds / size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,5 +255,15 @@ mod tests {
         assert_eq!(show_duration(Duration::from_secs(2)), "2s");
         assert_eq!(show_duration(Duration::from_secs(604_800)), "7d");
         assert_eq!(show_duration(Duration::from_secs(5_400)), "1h30m");
+    }
+
+    #[test]
+    fn ages_are_shown_in_one_unit() {
+        let check = |seconds, text| assert_eq!(show_age(Duration::from_secs(seconds)), text);
+        check(0, "0s");
+        check(59, "59s");
+        check(61, "1m");
+        check(7200, "2h");
+        check(100_000, "1d");
     }
 }

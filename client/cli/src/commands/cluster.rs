@@ -28,7 +28,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
     match command {
         Command::Info(args) => {
             let cluster = admin.cluster().await.map_err(failed)?;
-            print(args.output, &ClusterView::new(cluster, target.endpoint))
+            print(
+                args.output,
+                &ClusterView::new(cluster, target.place.to_string()),
+            )
         }
         Command::Brokers(args) => {
             let brokers = admin.brokers().await.map_err(failed)?;
@@ -191,13 +194,15 @@ impl Answer for BrokerList {
     }
 }
 
-#[derive(Serialize)]
-struct HealthView {
-    healthy: bool,
+/// What is wrong with a cluster, as it says itself.
+#[derive(Debug, Serialize)]
+pub(crate) struct HealthView {
+    /// Whether nothing is critical.
+    pub(crate) healthy: bool,
     findings: Vec<FindingView>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct FindingView {
     severity: &'static str,
     reason: String,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{Answer, Format, OutputArgs, print};
+use crate::place::Place;
 use crate::session::Session;
 use crate::talk::Paint;
 use crate::units::show_duration;
@@ -94,23 +95,33 @@ async fn look(args: &Args, session: &Session, report: &mut Report) -> Option<()>
     let since = Instant::now();
     let target = session.target().map(|target| {
         let version = env!("CARGO_PKG_VERSION");
-        let detail = format!(
-            "version {version}, {} from {}",
-            target.endpoint, target.origin
-        );
+        let detail = format!("version {version}, {} from {}", target.place, target.origin);
         (target, detail)
     });
     let target = report.step("client", since, target)?;
 
     let since = Instant::now();
-    let resolved = resolve(&target.endpoint).await;
+    let endpoint = session.endpoint(&target.place).await;
+    let endpoint = match target.place {
+        Place::Endpoint(_) => endpoint.ok()?,
+        Place::Kubernetes(_) => {
+            let opened = endpoint.map(|endpoint| {
+                let detail = format!("{endpoint} leads to a broker's pod");
+                (endpoint, detail)
+            });
+            report.step("tunnel", since, opened)?
+        }
+    };
+
+    let since = Instant::now();
+    let resolved = resolve(&endpoint).await;
     let addresses = report.step("dns", since, resolved)?;
 
     let since = Instant::now();
     report.step("tcp", since, dial(&addresses, session.timeout).await)?;
 
     let since = Instant::now();
-    let cluster = cluster(session, &target.endpoint).await;
+    let cluster = cluster(session, &endpoint).await;
     let client = report.step("metadata", since, cluster)?;
 
     let since = Instant::now();
@@ -148,7 +159,10 @@ async fn resolve(endpoint: &str) -> Outcome<(Vec<SocketAddr>, String)> {
         .split_once("://")
         .map_or(endpoint, |(_, rest)| rest);
     let host = host.trim_end_matches('/');
-    let fix = "check the name and the port: --endpoint HOST:PORT, such as localhost:7650";
+    let fix = match host.contains(".svc") {
+        true => "is there a Cluster of that name? kubectl get clusters.headwater.dev -A",
+        false => "check the name and the port: --endpoint HOST:PORT, such as localhost:7650",
+    };
     let found = tokio::net::lookup_host(host).await.map_err(|error| {
         Failure::new("no address")
             .why(format!("{host}: {error}"))

@@ -5,6 +5,7 @@ pub(crate) mod completion;
 pub(crate) mod consume;
 pub(crate) mod context;
 pub(crate) mod doctor;
+pub(crate) mod k8s;
 pub(crate) mod perf;
 pub(crate) mod produce;
 #[cfg(feature = "embedded")]

@@ -40,6 +40,11 @@ fn every_command_explains_itself() {
         "perf",
         "perf produce",
         "context",
+        "context import",
+        "k8s",
+        "k8s status",
+        "k8s port-forward",
+        "k8s unstick",
         "completion",
     ];
     for command in commands {
@@ -57,7 +62,7 @@ fn every_command_explains_itself() {
 
 #[test]
 fn errors_say_what_why_and_what_to_do() {
-    let cases: [(&str, &[&str], i32); 9] = [
+    let cases: [(&str, &[&str], i32); 11] = [
         ("nobody-there", &["topic", "list", "--endpoint", NOBODY], 1),
         ("bad-place", &["consume", "t", "--from", "middle"], 2),
         ("bad-time", &["consume", "t", "--from", "@noon"], 2),
@@ -82,6 +87,8 @@ fn errors_say_what_why_and_what_to_do() {
             &["topic", "list", "--context", "moon"],
             3,
         ),
+        ("no-kubeconfig", &["k8s", "status"], 3),
+        ("k8s-endpoint", &["k8s", "status", "--endpoint", NOBODY], 2),
         ("nothing-to-edit", &["topic", "edit", "orders"], 2),
     ];
     for (name, args, code) in cases {

@@ -19,6 +19,8 @@ pub(crate) fn program() -> Command {
         command.env_remove(format!("HEADWATER_{name}"));
     }
     command.env("HEADWATER_CONTEXTS", "/nonexistent/headwater/config.yaml");
+    command.env("KUBECONFIG", "/nonexistent/kubeconfig");
+    command.env_remove("KUBERNETES_SERVICE_HOST");
     command
         .env("COLUMNS", "100")
         .env("TZ", "UTC")

@@ -4,7 +4,7 @@ use crate::support::{finish, program, run};
 
 #[test]
 fn usage_errors_exit_with_2_and_leave_stdout_alone() {
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 16] = [
         &[],
         &["frobnicate"],
         &["produce"],
@@ -17,6 +17,10 @@ fn usage_errors_exit_with_2_and_leave_stdout_alone() {
         &["produce", "t", "--rate", "0"],
         &["produce", "t", "-H", "no-equals-sign"],
         &["perf", "produce", "--rate", "0"],
+        &["k8s"],
+        &["k8s", "status", "-o", "xml"],
+        &["k8s", "port-forward", "--port", "70000"],
+        &["k8s", "unstick", "demo"],
     ];
     for args in cases {
         let run = run(args).exits(2);

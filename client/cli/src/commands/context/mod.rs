@@ -1,10 +1,13 @@
 //! `headwater context`: clusters by name.
 
+mod import;
+
 use serde::Serialize;
 
 use crate::contexts::{Context, Contexts, Target};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Answer, OutputArgs, columns, facts, print};
+use crate::place::{InKubernetes, Place};
 use crate::session::Session;
 
 /// Keep clusters by name
@@ -18,6 +21,8 @@ pub(crate) enum Command {
         #[arg(long)]
         no_use: bool,
     },
+    /// Add a Cluster in Kubernetes; commands that use it open a tunnel of their own
+    Import(import::Args),
     /// Talk to this cluster from now on
     Use {
         /// Its name
@@ -37,7 +42,7 @@ pub(crate) enum Command {
 }
 
 /// Runs it.
-pub(crate) fn run(command: Command, session: &Session) -> Outcome {
+pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
     let path = Contexts::path()?;
     let mut contexts = Contexts::load(&path)?;
     match command {
@@ -48,33 +53,32 @@ pub(crate) fn run(command: Command, session: &Session) -> Outcome {
             };
             let context = Context {
                 name: name.clone(),
-                endpoint: endpoint.to_owned(),
+                place: Place::Endpoint(endpoint.to_owned()),
                 namespace: session.namespace_flag().map(str::to_owned),
             };
-            match contexts
-                .contexts
-                .iter_mut()
-                .find(|known| known.name == name)
-            {
-                Some(known) => *known = context,
-                None => contexts.contexts.push(context),
-            }
-            if !no_use {
-                contexts.current = Some(name.clone());
-            }
+            contexts.put(context, !no_use);
             contexts.save(&path)?;
             let used = if no_use { "" } else { ", now in use" };
             session
                 .talk
                 .note(format!("context {name} is {endpoint}{used}"));
         }
+        Command::Import(args) => {
+            let (context, uses) = import::look(args, session).await?;
+            let Context { name, place, .. } = &context;
+            let used = if uses { ", now in use" } else { "" };
+            let note = format!("context {name} is {place}{used}");
+            contexts.put(context, uses);
+            contexts.save(&path)?;
+            session.talk.note(note);
+        }
         Command::Use { name } => {
-            let endpoint = contexts.get(&name)?.endpoint.clone();
+            let place = contexts.get(&name)?.place.clone();
             contexts.current = Some(name.clone());
             contexts.save(&path)?;
             session
                 .talk
-                .note(format!("context {name} ({endpoint}) is in use"));
+                .note(format!("context {name} ({place}) is in use"));
         }
         Command::Remove { name } => {
             contexts.get(&name)?;
@@ -98,7 +102,7 @@ impl Answer for Contexts {
             vec![
                 if current { "*" } else { " " }.to_owned(),
                 context.name.clone(),
-                context.endpoint.clone(),
+                context.place.to_string(),
                 context.namespace.clone().unwrap_or_default(),
             ]
         };
@@ -120,40 +124,72 @@ impl Answer for Contexts {
 /// The cluster that would be talked to.
 #[derive(Serialize)]
 struct Shown {
-    endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kubernetes: Option<InKubernetes>,
     origin: String,
     namespace: Option<String>,
 }
 
 impl From<Target> for Shown {
     fn from(target: Target) -> Shown {
-        let Target {
-            endpoint,
-            origin,
-            namespace,
-        } = target;
+        let (endpoint, kubernetes) = match target.place {
+            Place::Endpoint(endpoint) => (Some(endpoint), None),
+            Place::Kubernetes(kubernetes) => (None, Some(kubernetes)),
+        };
         Shown {
             endpoint,
-            origin,
-            namespace,
+            kubernetes,
+            origin: target.origin,
+            namespace: target.namespace,
+        }
+    }
+}
+
+impl Shown {
+    fn name(&self) -> String {
+        match (&self.endpoint, &self.kubernetes) {
+            (
+                None,
+                Some(InKubernetes {
+                    namespace, cluster, ..
+                }),
+            ) => {
+                format!("{namespace}/{cluster}")
+            }
+            (endpoint, _) => endpoint.clone().unwrap_or_default(),
         }
     }
 }
 
 impl Answer for Shown {
     fn table(&self) -> String {
+        let mut rows = match &self.kubernetes {
+            None => vec![("endpoint", self.name())],
+            Some(place) => {
+                let usual = |text: Option<String>| text.unwrap_or_else(|| "the default".to_owned());
+                let kubeconfig = place.kubeconfig.as_ref();
+                vec![
+                    ("cluster", self.name()),
+                    ("kube context", usual(place.context.clone())),
+                    (
+                        "kubeconfig",
+                        usual(kubeconfig.map(|file| file.display().to_string())),
+                    ),
+                ]
+            }
+        };
         let namespace = self.namespace.clone();
-        facts(&[
-            ("endpoint", self.endpoint.clone()),
-            ("from", self.origin.clone()),
-            (
-                "namespace",
-                namespace.unwrap_or_else(|| "the cluster's default".to_owned()),
-            ),
-        ])
+        rows.push(("from", self.origin.clone()));
+        rows.push((
+            "namespace",
+            namespace.unwrap_or_else(|| "the cluster's default".to_owned()),
+        ));
+        facts(&rows)
     }
 
     fn names(&self) -> Vec<String> {
-        vec![self.endpoint.clone()]
+        vec![self.name()]
     }
 }
