@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CONFIG_KEYS_MAX, PARTITIONS_MAX, TOPIC_NAMESPACES_MAX};
+use crate::limits::{CLIENTS_FROM_MAX, CONFIG_KEYS_MAX, PARTITIONS_MAX, TOPIC_NAMESPACES_MAX};
 use crate::quantity::{ConfigText, Quantity};
 use crate::settings::{Compression, DeletionPolicy, Durability, Retention, Size};
 
@@ -55,7 +56,8 @@ pub struct ClusterSpec {
     pub replicas: i32,
 
     /// Version of the broker. Unset: the operator's own at the creation of the cluster; it stays
-    /// when the operator is upgraded, see `status.version`. Changing it restarts the broker.
+    /// when the operator is upgraded, see `status.version`. Changing it restarts the broker, unless
+    /// `image.reference` says what runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[0-9A-Za-z._+-]+$"))]
     pub version: Option<String>,
@@ -76,7 +78,8 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourcesSpec>,
 
-    /// Everything else about the broker's pod. Changing it restarts the broker.
+    /// Everything else about the broker's pod. Changing it restarts the broker, all but
+    /// `serviceAccountAnnotations`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSpec>,
 
@@ -221,8 +224,8 @@ pub struct PodSpec {
     pub termination_grace_period_seconds: Option<i64>,
 }
 
-/// The Service for clients.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The Service for clients, and who may reach it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSpec {
     /// How it is reached. Unset: `ClusterIP`. Whoever reaches it can read and write every topic.
@@ -231,6 +234,11 @@ pub struct ServiceSpec {
     /// Annotations, as cloud providers use them for load balancers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Who may reach the port of clients, as in a NetworkPolicy. Unset: everybody. Holds where the
+    /// network enforces NetworkPolicies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = CLIENTS_FROM_MAX))]
+    pub clients_from: Vec<NetworkPolicyPeer>,
 }
 
 /// How a Service is reached.

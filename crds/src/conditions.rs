@@ -104,6 +104,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Something that was not foreseen and may pass.
+    pub fn error(error: &impl std::fmt::Display) -> Verdict {
+        Verdict::Reconciling {
+            reason: Reason::Error,
+            message: format!("will try again: {error}"),
+        }
+    }
+
     /// The reason that stands in `Ready`.
     pub fn reason(&self) -> Reason {
         match self {

@@ -20,7 +20,8 @@ pub use conditions::{
     READY, RECONCILING, Reason, STALLED, Verdict, condition, is_ready, set_conditions,
 };
 pub use names::{
-    CLUSTER_FINALIZER, FIELD_MANAGER, GROUP, TOPIC_FINALIZER, VERSION, internal_secret_name,
+    CLUSTER_FINALIZER, FIELD_MANAGER, GROUP, LEASE_SELECTOR, TOPIC_FINALIZER, VERSION,
+    internal_secret_name,
 };
 pub use quantity::{ConfigText, Quantity};
 pub use settings::{

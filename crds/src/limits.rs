@@ -7,3 +7,5 @@ pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 pub(crate) const CONFIG_KEYS_MAX: usize = 64;
 /// Namespaces named in `topicNamespaces`; whoever needs more writes `*`.
 pub(crate) const TOPIC_NAMESPACES_MAX: usize = 256;
+/// Peers in `clientsFrom`; one peer selects any number of pods.
+pub(crate) const CLIENTS_FROM_MAX: usize = 32;

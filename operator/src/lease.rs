@@ -4,6 +4,7 @@
 //! own clock, may take the lease. A holder that could not renew for [`RENEW_DEADLINE`] stops acting,
 //! which is before anybody else may begin.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
@@ -16,6 +17,8 @@ use kube::api::{Api, ObjectMeta, PostParams};
 const DURATION: Duration = Duration::from_secs(15);
 /// A holder that could not renew for this long stops.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// A lease that was seized is free after this many seconds: time to release thousands of resources.
+const SEIZED_SECONDS: i32 = 120;
 /// How often the holder renews and others look.
 const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -132,7 +135,10 @@ impl Lease {
     /// not renewed, so that operators act again after its duration if this was in vain.
     pub(crate) async fn seize(&self) -> kube::Result<()> {
         if let Some(mut lease) = self.api.get_opt(&self.name).await? {
-            lease.spec = Some(self.spec(lease.spec.take().unwrap_or_default(), true));
+            lease.spec = Some(LeaseSpec {
+                lease_duration_seconds: Some(SEIZED_SECONDS),
+                ..self.spec(lease.spec.take().unwrap_or_default(), true)
+            });
             self.api
                 .replace(&self.name, &PostParams::default(), &lease)
                 .await?;
@@ -147,6 +153,11 @@ impl Lease {
             let lease = LeaseObject {
                 metadata: ObjectMeta {
                     name: Some(self.name.clone()),
+                    // By which people and the CLI find it: see `headwater_crds::LEASE_SELECTOR`.
+                    labels: Some(BTreeMap::from([(
+                        "app.kubernetes.io/managed-by".to_owned(),
+                        headwater_crds::FIELD_MANAGER.to_owned(),
+                    )])),
                     ..ObjectMeta::default()
                 },
                 spec: Some(self.spec(LeaseSpec::default(), true)),

@@ -3,6 +3,7 @@
 mod arrows;
 mod layout;
 mod leftovers;
+mod reasons;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -181,13 +181,14 @@ async fn refused_configuration(
     found: &Found,
 ) -> Option<Verdict> {
     let set = found.stateful_set.as_ref()?;
-    if build::configuration_of(set) == Some(build::digest(&valid.configuration).as_str()) {
+    let same_file = build::configuration_of(set) == Some(&build::digest(&valid.configuration));
+    if same_file && build::memory_of(set) == valid.limits.get("memory").map(String::as_str) {
         return None;
     }
     let endpoint = found.endpoint.as_ref().filter(|_| found.broker.is_some())?;
     let checked = context
         .brokers
-        .check_configuration(endpoint, valid.configuration.clone());
+        .check_configuration(endpoint, valid.configuration_with_memory());
     let problems = checked.await.ok().filter(|problems| !problems.is_empty())?;
     Some(Verdict::Stalled {
         reason: Reason::InvalidConfiguration,
@@ -320,14 +321,17 @@ async fn restarted(
         Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => {
             Ok(Some(restarting(format!("pod {name} is being replaced"))))
         }
-        Err(kube::Error::Api(refusal)) if refusal.code == 429 => Ok(Some(Verdict::Reconciling {
-            reason: Reason::EvictionRefused,
-            message: format!(
-                "pod {name} must be made again for a change, and its eviction is refused: {}; the \
+        // 500: more than one disruption budget covers the pod.
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 429 | 500) => {
+            Ok(Some(Verdict::Reconciling {
+                reason: Reason::EvictionRefused,
+                message: format!(
+                    "pod {name} must be made again for a change, and its eviction is refused: {}; the \
                  operator tries again, and `kubectl get poddisruptionbudgets` shows who refuses",
-                refusal.message
-            ),
-        })),
+                    refusal.message
+                ),
+            }))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -37,6 +37,15 @@ impl Found {
         let serving = self.broker.as_ref()?.state() == BrokerState::Serving;
         serving.then(|| self.endpoint.clone()).flatten()
     }
+
+    /// Whether the broker's disk is of another cluster than this one is known to be. No Topic may be
+    /// carried out there.
+    pub(super) fn is_another_cluster(&self) -> bool {
+        let known = self.secret.as_ref().filter(|secret| secret.formed);
+        let known = known.and_then(|secret| secret.cluster_id.as_ref());
+        let found = self.broker.as_ref().map(|broker| &broker.cluster_id);
+        matches!((known, found), (Some(known), Some(found)) if known != found)
+    }
 }
 
 /// The Secret `<cluster>-internal`: which cluster this is, and what its brokers and its operator

@@ -59,12 +59,13 @@ pub(super) fn plan(
                  is the right one, delete the Secret: the operator then takes what the volume says"
             ),
         ),
-        (Some(known), true, None) => stop(
+        (known, true, None) => stop(
             Reason::StorageLost,
             format!(
-                "cluster {known} was formed, and the volume of claim {claim} is empty now: its data \
+                "cluster {} was formed, and the volume of claim {claim} is empty now: its data \
                  is not there. Give the claim its volume back, or delete the Secret {secret_name} to \
-                 begin anew with an empty cluster"
+                 begin anew with an empty cluster",
+                known.as_deref().unwrap_or("of this name")
             ),
         ),
         (_, false, Some(found)) => Step::Remember {
@@ -81,7 +82,7 @@ pub(super) fn plan(
             cluster_id: known.clone(),
             storage_id: broker.storage_id.clone(),
         },
-        (None, _, None) => Step::Choose,
+        (None, false, None) => Step::Choose,
         (None, true, Some(found)) => Step::Remember {
             cluster_id: found.clone(),
         },

@@ -117,6 +117,22 @@ fn retry(cluster: Arc<Cluster>, error: &Error, _: Arc<Context>) -> Action {
 async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
     let result = reconcile_once(&cluster, &context).await;
+    if let Err(error) = &result {
+        let api = Api::namespaced(
+            context.client.clone(),
+            &cluster.namespace().unwrap_or_default(),
+        );
+        // If not even that can be said, the log has it.
+        drop(
+            apply::status(
+                &api,
+                &*cluster,
+                cluster.status.as_ref(),
+                &status::erred(&cluster, error),
+            )
+            .await,
+        );
+    }
     context
         .metrics
         .reconciled("Cluster", result.is_ok(), started.elapsed());
@@ -136,7 +152,10 @@ async fn reconcile_once(cluster: &Cluster, context: &Context) -> Result<Action, 
 
     let found = dereference::dereference(context, cluster).await?;
     let key = (namespace, cluster.name_any());
-    context.directory.looked(key, found.endpoint_if_serving());
+    match found.is_another_cluster() {
+        true => context.directory.gone(key),
+        false => context.directory.looked(key, found.endpoint_if_serving()),
+    }
     let outcome = match validate::validate(cluster, &found, &context.settings) {
         Err(refusal) => converge::Outcome::refused(refusal),
         Ok(_) if cluster.spec.paused => converge::Outcome::refused(validate::paused()),

@@ -1,12 +1,14 @@
 //! What a Cluster's status says. Pure.
 
 use headwater_crds::{
-    BrokerStatus, Cluster, ClusterStatus, READY, condition, internal_secret_name, set_conditions,
+    BrokerStatus, Cluster, ClusterStatus, READY, Verdict, condition, internal_secret_name,
+    set_conditions,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::Error;
 use super::converge::Outcome;
 use super::dereference::Found;
 use super::{build, observe};
@@ -45,6 +47,20 @@ pub(super) fn status(
         selector: Some(build::selector(&name)),
         brokers: brokers(old, found),
     }
+}
+
+/// The status after a reconciliation that ended early.
+pub(super) fn erred(cluster: &Cluster, error: &Error) -> ClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let now = Time(Timestamp::now());
+    let verdict = Verdict::error(error);
+    set_conditions(
+        &mut status.conditions,
+        &verdict,
+        cluster.metadata.generation,
+        &now,
+    );
+    status
 }
 
 /// The brokers by pod. What a broker that does not answer said last stays.

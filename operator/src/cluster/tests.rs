@@ -53,7 +53,9 @@ fn check(cluster_yaml: &str, file: &str, golden: &str) {
     }
     assert_eq!(
         made, golden,
-        "{file}; HEADWATER_BLESS=1 writes it anew, look at the difference before you commit it"
+        "{file}; a difference in the pod template or the configuration restarts every broker when its \
+         operator is upgraded. HEADWATER_BLESS=1 writes the file anew; look at the difference before \
+         you commit it"
     );
 }
 

@@ -42,6 +42,22 @@ pub(super) struct ValidCluster {
     pub(super) operator_namespace: String,
 }
 
+impl ValidCluster {
+    /// The configuration as a broker with the new memory limit would see it: the one that is asked
+    /// whether it would do still has the old limit.
+    pub(super) fn configuration_with_memory(&self) -> String {
+        const KEY: &str = "memory.limit_bytes";
+        let limit = self.limits.get("memory").cloned();
+        let bytes = limit.and_then(|limit| headwater_crds::Quantity(limit).amount());
+        match bytes {
+            Some(bytes) if !self.configuration.contains(KEY) => {
+                format!("{}{KEY}: {bytes:.0}\n", self.configuration)
+            }
+            _ => self.configuration.clone(),
+        }
+    }
+}
+
 /// `spec.paused` is set.
 pub(super) fn paused() -> Verdict {
     Verdict::Stalled {

@@ -89,6 +89,15 @@ fn retry(topic: Arc<Topic>, error: &Error, _: Arc<Context>) -> Action {
 async fn reconcile(topic: Arc<Topic>, context: Arc<Context>) -> Result<Action, Error> {
     let started = std::time::Instant::now();
     let result = reconcile_once(&topic, &context).await;
+    if let Err(error) = &result {
+        let namespace = topic.namespace().unwrap_or_default();
+        let api = Api::namespaced(context.client.clone(), &namespace);
+        let old = topic.status.clone().unwrap_or_default();
+        let now = Time(Timestamp::now());
+        let new = status::status(&old, &topic, &Verdict::error(error), None, &now);
+        // If not even that can be said, the log has it.
+        drop(apply::status(&api, &*topic, topic.status.as_ref(), &new).await);
+    }
     context
         .metrics
         .reconciled("Topic", result.is_ok(), started.elapsed());
@@ -106,6 +115,10 @@ async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Erro
         // The operator has just started; what it says comes when it has looked.
         return Ok(Action::await_change());
     }
+    let old = topic.status.clone().unwrap_or_default();
+    if !found.operated && status::is_of_another_operator(&old) {
+        return Ok(Action::await_change());
+    }
     let deletes = topic.spec.deletion_policy == DeletionPolicy::Delete;
     apply::finalizer(&api, topic, TOPIC_FINALIZER, deletes).await?;
 
@@ -116,7 +129,6 @@ async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Erro
             Err(error) => (failed(&error), None),
         },
     };
-    let old = topic.status.clone().unwrap_or_default();
     let now = Time(Timestamp::now());
     let new = status::status(&old, topic, &verdict, facts.as_ref(), &now);
     apply::status(&api, topic, topic.status.as_ref(), &new).await?;
@@ -127,9 +139,10 @@ async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Erro
     }
     Ok(match verdict {
         Verdict::Reconciling { .. } => Action::requeue(RETRY_AFTER),
-        // A full disk or a limit that was met may have passed, and nothing tells.
+        // A full disk or a limit that was met may have passed, an older resource may have gone, and
+        // nothing tells.
         Verdict::Stalled {
-            reason: Reason::Refused,
+            reason: Reason::Refused | Reason::Conflict,
             ..
         } => Action::requeue(REFUSED_RETRY_AFTER),
         // A change of the resource, of its Cluster or of the topic comes as an event.
@@ -174,14 +187,13 @@ async fn converge(
             summary,
         } => {
             let updated = brokers.update_topic(at, wanted, paths).await?;
-            let observed = topic
-                .status
-                .as_ref()
-                .and_then(|status| status.observed_generation);
+            let was_so = topic.status.as_ref().is_some_and(|status| {
+                headwater_crds::is_ready(&status.conditions, topic.metadata.generation)
+            });
             let reason = match had {
                 None => "TopicAdopted",
-                // The resource is as it was, so somebody has changed the topic past it.
-                Some(_) if observed == topic.metadata.generation => "DriftRepaired",
+                // The resource is as it was when the topic was as it says: somebody went past it.
+                Some(_) if was_so => "DriftRepaired",
                 Some(_) => "TopicChanged",
             };
             events::normal(context, topic, reason, summary).await;

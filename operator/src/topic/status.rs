@@ -76,8 +76,8 @@ pub(super) fn status(
     }) = facts
     else {
         return TopicStatus {
+            observed_generation: topic.metadata.generation,
             conditions,
-            // What was not acted upon was not observed: the next change is none of somebody else.
             ..old.clone()
         };
     };
@@ -157,6 +157,12 @@ fn in_units(number: i64, units: &[(&str, i64)], least: &str) -> String {
 /// `DURABILITY_FSYNC` as people write it.
 fn word(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix).to_ascii_lowercase()
+}
+
+/// Whether a status says something that only an operator of the Topic's Cluster can have said. One
+/// that does not look after the Cluster leaves it alone.
+pub(super) fn is_of_another_operator(status: &TopicStatus) -> bool {
+    ready_reason(status).is_some_and(|reason| reason != Reason::ClusterNotFound.as_str())
 }
 
 /// The reason that stands in `Ready`.

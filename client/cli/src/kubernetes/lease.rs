@@ -10,9 +10,6 @@ use serde::Serialize;
 
 use super::{Kubernetes, Refusal};
 
-/// Name of the Lease, unless the operator was told another.
-const LEASE: &str = "headwater-operator";
-
 /// An operator that held the Lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Operator {
@@ -39,9 +36,9 @@ impl Operator {
     }
 }
 
-/// The holders of all Leases of that name; they cannot be read by everybody.
+/// The holders of all Leases of operators; they cannot be read by everybody.
 pub(crate) async fn operators(kubernetes: &Kubernetes) -> Result<Vec<Operator>, Refusal> {
-    let params = ListParams::default().fields(&format!("metadata.name={LEASE}"));
+    let params = ListParams::default().labels(headwater_crds::LEASE_SELECTOR);
     let leases: Vec<Lease> = kubernetes.list("Leases", None, &params).await?;
     let now = Timestamp::now();
     Ok(leases
@@ -79,7 +76,7 @@ mod tests {
     fn an_operator_acts_while_its_lease_was_renewed_within_its_duration() {
         let lease = |holder: &str| {
             serde_json::from_value::<Lease>(serde_json::json!({
-                "metadata": {"name": LEASE, "namespace": "headwater"},
+                "metadata": {"name": "headwater-operator", "namespace": "headwater"},
                 "spec": {
                     "holderIdentity": holder, "leaseDurationSeconds": 15,
                     "renewTime": "2026-01-01T00:00:00.000000Z",

@@ -175,13 +175,20 @@ pub(super) fn internal_secret(cluster: &str, namespace: &str, secret: &str) -> S
 }
 
 /// The digest of the configuration that a StatefulSet's pods are made with.
-pub(super) fn configuration_of(set: &StatefulSet) -> Option<&str> {
+pub(super) fn configuration_of(set: &StatefulSet) -> Option<&String> {
     let metadata = set.spec.as_ref()?.template.metadata.as_ref()?;
-    let digest = metadata
+    metadata
         .annotations
         .as_ref()?
-        .get(pod::CONFIGURATION_ANNOTATION);
-    digest.map(String::as_str)
+        .get(pod::CONFIGURATION_ANNOTATION)
+}
+
+/// The memory limit that a StatefulSet's pods are made with.
+pub(super) fn memory_of(set: &StatefulSet) -> Option<&str> {
+    let pod = set.spec.as_ref()?.template.spec.as_ref()?;
+    let resources = pod.containers.first()?.resources.as_ref()?;
+    let memory = resources.limits.as_ref()?.get("memory")?;
+    Some(&memory.0)
 }
 
 /// Whether a StatefulSet is this very Cluster's.

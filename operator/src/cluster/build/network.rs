@@ -72,7 +72,7 @@ pub(super) fn headless_name(cluster: &str) -> String {
     format!("{cluster}-brokers")
 }
 
-/// Clients and whoever scrapes come from anywhere; the internal port is for the operator and for
+/// Clients come from where the resource says, whoever scrapes from anywhere; the internal port is for the operator and for
 /// brokers of the same cluster.
 pub(super) fn policy(cluster: &Cluster, valid: &ValidCluster) -> NetworkPolicy {
     let to = |number: i32| NetworkPolicyPort {
@@ -100,6 +100,9 @@ pub(super) fn policy(cluster: &Cluster, valid: &ValidCluster) -> NetworkPolicy {
         pod_selector: Some(super::label_selector(&valid.name)),
         ..NetworkPolicyPeer::default()
     };
+    let service = cluster.spec.service.as_ref();
+    let clients = service.map(|service| service.clients_from.clone());
+    let clients = clients.unwrap_or_default();
     NetworkPolicy {
         metadata: super::metadata(cluster, valid, &valid.name),
         spec: Some(NetworkPolicySpec {
@@ -107,8 +110,12 @@ pub(super) fn policy(cluster: &Cluster, valid: &ValidCluster) -> NetworkPolicy {
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![
                 NetworkPolicyIngressRule {
+                    from: (!clients.is_empty()).then_some(clients),
+                    ports: Some(vec![to(CLIENT_PORT)]),
+                },
+                NetworkPolicyIngressRule {
                     from: None,
-                    ports: Some(vec![to(CLIENT_PORT), to(HTTP_PORT)]),
+                    ports: Some(vec![to(HTTP_PORT)]),
                 },
                 NetworkPolicyIngressRule {
                     from: Some(vec![operator, brokers]),

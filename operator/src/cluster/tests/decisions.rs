@@ -101,6 +101,11 @@ fn a_disk_that_belongs_to_a_cluster_is_that_cluster() {
 fn a_lost_or_foreign_disk_is_for_a_person_to_decide() {
     let formed = secret(Some(OURS), true);
     stops(&formed, &broker(None, true), Reason::StorageLost);
+    stops(
+        &secret(None, true),
+        &broker(None, true),
+        Reason::StorageLost,
+    );
     stops(&formed, &broker(None, false), Reason::StorageLost);
     stops(
         &formed,
