@@ -55,6 +55,8 @@ pub enum Reason {
 
     /// The Cluster that the Topic names does not exist.
     ClusterNotFound,
+    /// No operator looks after Clusters of the namespace that the Topic names.
+    ClusterNotOperated,
     /// The Cluster exists and cannot be asked yet.
     ClusterNotReady,
     /// The Cluster does not take topics from this namespace.

@@ -164,14 +164,17 @@ fn one() -> i32 {
 }
 
 impl Topic {
-    /// The topic's name in the cluster, `namespace/name`.
-    pub fn full_name(&self) -> String {
+    /// Namespace and name of the topic in the cluster.
+    pub fn names(&self) -> (&str, &str) {
         let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
         let own = self.metadata.name.as_deref().unwrap_or_default();
-        format!(
-            "{namespace}/{}",
-            self.spec.topic_name.as_deref().unwrap_or(own)
-        )
+        (namespace, self.spec.topic_name.as_deref().unwrap_or(own))
+    }
+
+    /// The topic's name in the cluster, `namespace/name`.
+    pub fn full_name(&self) -> String {
+        let (namespace, name) = self.names();
+        format!("{namespace}/{name}")
     }
 
     /// Namespace and name of the Cluster that it refers to.

@@ -1,6 +1,9 @@
 //! The one place that writes to the API server what the operator owns.
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
 use kube::core::gvk::GroupVersionKind;
 use kube::core::{ApiResource, TypeMeta};
 use kube::{Client, Resource, ResourceExt as _};
@@ -9,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use headwater_crds::FIELD_MANAGER;
+use headwater_crds::{FIELD_MANAGER, Quantity};
 
 /// Annotation with a digest of what was applied last, so that a child from which something was taken
 /// out is seen to differ.
@@ -81,7 +84,7 @@ fn dynamic(client: &Client, child: &Value) -> kube::Result<Api<DynamicObject>> {
 
 /// Who an object belongs to.
 #[derive(Debug, PartialEq, Eq)]
-enum Whose {
+pub(crate) enum Whose {
     /// This owner's, or nobody's and made by us: its owner was deleted and left it as an orphan.
     Ours,
     /// An earlier owner's of the same kind and name.
@@ -90,7 +93,11 @@ enum Whose {
     Others,
 }
 
-fn whose<K: Resource<DynamicType = ()>>(object: &DynamicObject, owner: &K) -> Whose {
+/// Who an object belongs to, seen from `owner`.
+pub(crate) fn whose<K: Resource<DynamicType = ()>>(
+    object: &impl kube::ResourceExt,
+    owner: &K,
+) -> Whose {
     let references = object.owner_references();
     let controller = references
         .iter()
@@ -109,17 +116,31 @@ fn whose<K: Resource<DynamicType = ()>>(object: &DynamicObject, owner: &K) -> Wh
     }
 }
 
-/// Whether everything that stands in `shall` stands in `is` with the same value.
+/// Whether everything that stands in `shall` stands in `is` with the same value. The API server
+/// writes quantities in its own way, and leaves out what is empty.
 fn is_within(shall: &Value, is: &Value) -> bool {
     match (shall, is) {
-        (Value::Object(shall), Value::Object(is)) => shall
-            .iter()
-            .all(|(key, value)| is.get(key).is_some_and(|is| is_within(value, is))),
+        (Value::Object(shall), Value::Object(is)) => shall.iter().all(|(key, value)| {
+            let is = is.get(key);
+            is.map_or_else(|| is_empty(value), |is| is_within(value, is))
+        }),
         (Value::Array(shall), Value::Array(is)) => {
             shall.len() == is.len() && shall.iter().zip(is).all(|(shall, is)| is_within(shall, is))
         }
+        (Value::String(shall), Value::String(is)) => shall == is || is_same_amount(shall, is),
         (shall, is) => shall == is,
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+        || value.as_object().is_some_and(|map| map.is_empty())
+}
+
+/// Whether two texts are the same quantity, such as `1Gi` and `1024Mi`.
+pub(crate) fn is_same_amount(one: &str, other: &str) -> bool {
+    let amount = |text: &str| Quantity(text.to_owned()).amount();
+    amount(one).is_some_and(|one| Some(one) == amount(other))
 }
 
 /// Replaces the status of a resource of ours, if it says something new.
@@ -139,7 +160,8 @@ where
     let whole = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": {"name": object.name_any()},
+        // With the UID: never the status of another object of that name.
+        "metadata": {"name": object.name_any(), "uid": object.uid()},
         "status": new,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
@@ -148,7 +170,52 @@ where
     Ok(())
 }
 
-/// Puts a finalizer on or takes it off. Refused if somebody else has changed the resource since.
+/// Whether an object has a finalizer.
+pub(crate) fn has_finalizer<K: Resource>(object: &K, finalizer: &str) -> bool {
+    let present = object.meta().finalizers.iter().flatten();
+    present.into_iter().any(|present| present == finalizer)
+}
+
+/// What is gone already is as wanted.
+pub(crate) fn or_gone<T>(result: kube::Result<T>) -> kube::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Evicts the pod that has this UID, and no other of that name. `Api::evict` of kube 5.0 writes the
+/// precondition under a name that the API server drops.
+pub(crate) async fn evict(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    uid: &str,
+) -> kube::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let eviction = Eviction {
+        metadata: ObjectMeta {
+            name: Some(pod.to_owned()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteOptions::default()
+        }),
+    };
+    let answer: Value = pods
+        .create_subresource("eviction", pod, &PostParams::default(), &eviction)
+        .await?;
+    tracing::debug!(pod, uid, %answer, "evicted");
+    Ok(())
+}
+
+/// Puts a finalizer on or takes it off; off an object that is gone is no error. Refused if somebody
+/// else has changed the resource since.
 pub(crate) async fn finalizer<K>(
     api: &Api<K>,
     object: &K,
@@ -159,7 +226,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let mut finalizers = object.finalizers().to_vec();
-    if finalizers.iter().any(|present| present == finalizer) == wanted {
+    if has_finalizer(object, finalizer) == wanted {
         return Ok(());
     }
     if wanted {
@@ -171,13 +238,8 @@ where
         "finalizers": finalizers,
         "resourceVersion": object.resource_version(),
     }});
-    api.patch(
-        &object.name_any(),
-        &PatchParams::default(),
-        &Patch::Merge(patch),
-    )
-    .await?;
-    Ok(())
+    let (name, parameters) = (object.name_any(), PatchParams::default());
+    or_gone(api.patch(&name, &parameters, &Patch::Merge(patch)).await)
 }
 
 #[cfg(test)]
@@ -196,6 +258,15 @@ mod tests {
         assert!(!is_within(&shall, &is));
         is["spec"]["ports"] = json!([]);
         assert!(!is_within(&shall, &is));
+        let asked = json!({"limits": {"cpu": "0.5", "memory": "1024Mi"}, "tolerations": []});
+        assert!(is_within(
+            &asked,
+            &json!({"limits": {"cpu": "500m", "memory": "1Gi"}})
+        ));
+        assert!(!is_within(
+            &asked,
+            &json!({"limits": {"cpu": "500m", "memory": "2Gi"}})
+        ));
     }
 
     #[test]

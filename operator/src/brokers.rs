@@ -99,8 +99,8 @@ pub trait Brokers: Send + Sync + 'static {
         topic: v1::Topic,
         paths: Vec<String>,
     ) -> Answer<v1::Topic>;
-    /// Deletes the topic of that name if it has that id. That it is gone already is no error.
-    fn delete_topic(&self, at: &BrokerEndpoint, name: String, topic_id: String) -> Answer<()>;
+    /// Deletes the topic of that name if it has that id. Whether there was one.
+    fn delete_topic(&self, at: &BrokerEndpoint, name: String, topic_id: String) -> Answer<bool>;
     /// The partitions of a topic.
     fn partitions(&self, at: &BrokerEndpoint, topic: String) -> Answer<Vec<v1::Partition>>;
     /// The metadata now and after every change; ends with the connection.
@@ -282,12 +282,12 @@ impl Brokers for Tonic {
         })
     }
 
-    fn delete_topic(&self, at: &BrokerEndpoint, name: String, topic_id: String) -> Answer<()> {
+    fn delete_topic(&self, at: &BrokerEndpoint, name: String, topic_id: String) -> Answer<bool> {
         let request = v1::DeleteTopicRequest { name, topic_id };
         self.call(at, async move |connection| {
             match topics(connection).delete_topic(request).await {
-                Ok(_) => Ok(()),
-                Err(status) if status.code() == Code::NotFound => Ok(()),
+                Ok(_) => Ok(true),
+                Err(status) if status.code() == Code::NotFound => Ok(false),
                 Err(status) => Err(status),
             }
         })

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use futures::FutureExt as _;
 use headwater_crds::{Cluster, Topic};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -20,6 +21,19 @@ pub struct Settings {
     pub cluster_namespaces: Vec<String>,
     /// Image of brokers whose Cluster names none.
     pub default_image: String,
+}
+
+/// What is known of a Cluster resource.
+#[derive(Clone, Debug)]
+pub(crate) enum Declared {
+    /// Clusters of its namespace are not this operator's.
+    NotOperated,
+    /// The Clusters of its namespace could not be listed yet: nothing can be said.
+    NotListed,
+    /// There is none.
+    Absent,
+    /// There is one.
+    Is(Arc<Cluster>),
 }
 
 /// What every reconciliation may use.
@@ -67,9 +81,24 @@ impl Context {
     }
 
     /// The Cluster of that name, as last seen.
-    pub fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<Cluster>> {
-        let store = self.clusters.get()?.get(namespace)?;
-        store.get(&ObjectRef::new(name).within(namespace))
+    pub(crate) fn cluster(&self, namespace: &str, name: &str) -> Declared {
+        if !self
+            .settings
+            .cluster_namespaces
+            .iter()
+            .any(|operated| operated == namespace)
+        {
+            return Declared::NotOperated;
+        }
+        let store = self.clusters.get().and_then(|stores| stores.get(namespace));
+        // A store is ready once everything was listed.
+        match store.filter(|store| store.wait_until_ready().now_or_never().is_some()) {
+            None => Declared::NotListed,
+            Some(store) => match store.get(&ObjectRef::new(name).within(namespace)) {
+                Some(cluster) => Declared::Is(cluster),
+                None => Declared::Absent,
+            },
+        }
     }
 
     /// Every Topic, as last seen.

@@ -21,6 +21,8 @@ use crate::directory::{ClusterKey, Whereabouts};
 /// How long to wait before a broken stream is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
+/// What of a Cluster counts as a change.
+type Spec = (Option<String>, Option<i64>);
 /// What of a topic counts as a change.
 type Shape = (String, i64, Vec<i32>);
 
@@ -41,17 +43,40 @@ pub(crate) fn clusters(
         let (context, changed) = (context.clone(), changed.clone());
         tasks.spawn(async move {
             let stream = watcher(api, watcher::Config::default()).default_backoff();
-            let touched = reflector::reflector(writer, stream).touched_objects();
-            let mut seen = HashMap::new();
-            let mut touched = std::pin::pin!(touched);
-            while let Some(cluster) = touched.next().await {
+            let mut events = std::pin::pin!(reflector::reflector(writer, stream));
+            let mut seen: HashMap<ClusterKey, Spec> = HashMap::new();
+            // Of a list under way: what is not in it was deleted while nobody watched.
+            let mut listed: Vec<ClusterKey> = Vec::new();
+            while let Some(event) = events.next().await {
                 // An error is tried again by the stream itself.
-                let Ok(cluster) = cluster else { continue };
-                let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-                let spec = (cluster.uid(), cluster.metadata.generation);
-                let gone = context.cluster(&key.0, &key.1).is_none();
-                // A status says nothing to Topics that the directory does not say.
-                if seen.insert(key.clone(), spec.clone()) != Some(spec) || gone {
+                let Ok(event) = event else { continue };
+                let gone = match event {
+                    watcher::Event::Init => {
+                        listed.clear();
+                        Vec::new()
+                    }
+                    watcher::Event::InitDone => seen
+                        .keys()
+                        .filter(|key| !listed.contains(key))
+                        .cloned()
+                        .collect(),
+                    watcher::Event::Delete(cluster) => vec![key_of(&cluster)],
+                    watcher::Event::InitApply(cluster) | watcher::Event::Apply(cluster) => {
+                        let (key, spec) = (
+                            key_of(&cluster),
+                            (cluster.uid(), cluster.metadata.generation),
+                        );
+                        listed.push(key.clone());
+                        // A status says nothing to Topics that the directory does not say.
+                        if seen.insert(key.clone(), spec.clone()) != Some(spec) {
+                            send(&context, &key, &changed, |_| true);
+                        }
+                        Vec::new()
+                    }
+                };
+                for key in gone {
+                    seen.remove(&key);
+                    context.directory.gone(key.clone());
                     send(&context, &key, &changed, |_| true);
                 }
             }
@@ -91,16 +116,20 @@ async fn metadata(context: Arc<Context>, cluster: ClusterKey, changed: Changed) 
         let mut metadata = context.brokers.watch_metadata(&endpoint);
         while let Some(Ok(now)) = metadata.next().await {
             let now = shapes(now);
-            if let Some(before) = &known {
-                send(&context, &cluster, &changed, |topic| {
-                    let name = topic.full_name();
-                    before.get(&name) != now.get(&name)
-                });
-            }
+            // Before the first answer anything may have changed.
+            send(&context, &cluster, &changed, |topic| {
+                let name = topic.full_name();
+                let before = known.as_ref().map(|before| before.get(&name));
+                before != Some(now.get(&name))
+            });
             known = Some(now);
         }
         tokio::time::sleep(REOPEN_AFTER).await;
     }
+}
+
+fn key_of(cluster: &Cluster) -> ClusterKey {
+    (cluster.namespace().unwrap_or_default(), cluster.name_any())
 }
 
 fn shapes(metadata: v1::Metadata) -> HashMap<String, Shape> {

@@ -38,6 +38,13 @@ pub(crate) struct Lease {
     identity: String,
 }
 
+/// A request to the API server, with an end.
+async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let slow = || kube::Error::Service(format!("no answer within {RENEW_DEADLINE:?}").into());
+    let answered = tokio::time::timeout(RENEW_DEADLINE, request).await;
+    answered.unwrap_or_else(|_| Err(slow()))
+}
+
 /// What a candidate last saw, and when by its own clock: clocks of others are not trusted.
 struct Seen {
     version: Option<String>,
@@ -86,7 +93,7 @@ impl Lease {
             at: Instant::now(),
         };
         loop {
-            match self.attempt(&mut seen).await {
+            match bounded(self.attempt(&mut seen)).await {
                 Ok(true) => return,
                 Ok(false) => tracing::debug!("another operator holds the lease"),
                 Err(error) => {
@@ -106,9 +113,11 @@ impl Lease {
         };
         while renewed.elapsed() < RENEW_DEADLINE {
             tokio::time::sleep(RENEW_INTERVAL).await;
+            // From before the request: that is when others begin to count at the latest.
+            let asked = Instant::now();
             let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.attempt(&mut seen)).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the lease was not renewed in time"),
@@ -118,14 +127,14 @@ impl Lease {
 
     /// Gives the lease back, so that the next operator need not wait.
     pub(crate) async fn release(&self) {
-        let Ok(mut lease) = self.api.get(&self.name).await else {
+        let Ok(mut lease) = bounded(self.api.get(&self.name)).await else {
             return;
         };
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() == Some(&self.identity) {
             spec.holder_identity = None;
             let parameters = PostParams::default();
-            if let Err(error) = self.api.replace(&self.name, &parameters, &lease).await {
+            if let Err(error) = bounded(self.api.replace(&self.name, &parameters, &lease)).await {
                 tracing::warn!(%error, "the lease could not be given back; it ends by itself");
             }
         }
@@ -142,7 +151,8 @@ impl Lease {
             self.api
                 .replace(&self.name, &PostParams::default(), &lease)
                 .await?;
-            tokio::time::sleep(2 * RENEW_INTERVAL).await;
+            // One that cannot renew just now stops by its deadline.
+            tokio::time::sleep(RENEW_DEADLINE + RENEW_INTERVAL).await;
         }
         Ok(())
     }

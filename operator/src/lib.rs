@@ -12,6 +12,8 @@ pub mod cluster;
 pub mod context;
 pub mod directory;
 pub mod events;
+#[cfg(test)]
+mod fake;
 mod finalizers;
 mod follow;
 pub mod http;
@@ -20,6 +22,7 @@ pub mod metrics;
 pub mod topic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 pub use finalizers::release as release_finalizers;
@@ -33,11 +36,16 @@ use crate::context::{Context, Settings};
 use crate::lease::Lease;
 use crate::metrics::{CountRequests, Metrics};
 
+/// How long one look at one resource may take. Every step may be repeated.
+const RECONCILE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long what was begun may take to end when the operator is told to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Operates until `shutdown` is done or the Lease is lost.
 ///
 /// # Errors
-/// When the API server cannot be reached at the start, an address cannot be listened on, or the
-/// Lease is lost: another operator may act then, and this one must end.
+/// When the API server cannot be reached at the start, an address cannot be listened on, a loop ends
+/// by itself, or the Lease is lost: another operator may act then, and this one must end.
 pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut registry = prometheus_client::registry::Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -76,23 +84,31 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
         Arc::new(Tonic::default()),
         metrics.clone(),
     );
-    let operating = tokio::spawn(operate(context, stopped));
-    let lost = tokio::select! {
-        () = shutdown => false,
-        () = lease.keep() => true,
-    };
-    metrics.leader.set(0);
-    if lost {
-        anyhow::bail!(
+    let mut operating = tokio::spawn(operate(context, stopped));
+    let keeping = lease.keep();
+    tokio::pin!(keeping);
+    let outcome = tokio::select! {
+        () = shutdown => {
+            stop.send_replace(true);
+            // The lease is kept while what was begun ends.
+            tokio::select! {
+                _ = tokio::time::timeout(STOP_TIMEOUT, &mut operating) => Ok(()),
+                () = &mut keeping => Ok(()),
+            }
+        }
+        () = &mut keeping => Err(anyhow::anyhow!(
             "the lease {} is lost; another operator acts now",
             args.lease_name
-        );
+        )),
+        ended = &mut operating => Err(anyhow::anyhow!("a loop has ended by itself: {ended:?}")),
+    };
+    metrics.leader.set(0);
+    operating.abort();
+    if outcome.is_ok() {
+        lease.release().await;
     }
-    stop.send_replace(true);
-    operating.await?;
-    lease.release().await;
     server.abort();
-    Ok(())
+    outcome
 }
 
 async fn operate(context: Arc<Context>, stopped: watch::Receiver<bool>) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use headwater_core::ids::{BrokerId, ClusterId};
 use headwater_core::metadata::FEATURE_LEVEL;
@@ -47,11 +47,15 @@ pub(crate) async fn serve(
         Default::default(),
         Default::default(),
     );
+    let services: OnceLock<Routes> = OnceLock::new();
+    let services = Arc::new(services);
     let public = service_fn(move |request| {
         let broker = serving.borrow().clone();
+        let services =
+            broker.map(|broker| services.get_or_init(|| public_services(broker)).clone());
         async move {
-            match broker {
-                Some(broker) => public_services(broker).call(request).await,
+            match services {
+                Some(mut services) => services.call(request).await,
                 None => Ok(not_serving().into_http()),
             }
         }

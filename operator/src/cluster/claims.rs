@@ -5,6 +5,8 @@ use headwater_crds::Quantity;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
+use crate::apply::is_same_amount;
+
 /// What to do about the size of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -50,27 +52,24 @@ pub(super) fn plan(claim: Option<&PersistentVolumeClaim>, wanted: &str) -> Step 
     }
 }
 
-/// The size in a StatefulSet's template, which cannot be changed: another one needs another
-/// StatefulSet, with the pod left as it is.
-pub(super) fn template_size(set: &StatefulSet) -> Option<&str> {
-    let template = set
-        .spec
-        .as_ref()?
-        .volume_claim_templates
-        .as_ref()?
-        .first()?;
-    let requests = template
-        .spec
-        .as_ref()?
+/// Whether a StatefulSet's template has another size or class. A template cannot be changed: another
+/// one needs another StatefulSet, with the pod left as it is.
+pub(super) fn is_another_template(set: &StatefulSet, size: &str, class: Option<&str>) -> bool {
+    let template = || set.spec.as_ref()?.volume_claim_templates.as_ref()?.first();
+    let Some(claim) = template().and_then(|claim| claim.spec.as_ref()) else {
+        return false;
+    };
+    let requests = claim
         .resources
-        .as_ref()?
-        .requests
-        .as_ref()?;
-    requests.get("storage").map(|size| size.0.as_str())
+        .as_ref()
+        .and_then(|resources| resources.requests.as_ref());
+    let has = requests.and_then(|requests| requests.get("storage"));
+    let same_size = has.is_some_and(|has| is_same_amount(&has.0, size));
+    !same_size || claim.storage_class_name.as_deref() != class
 }
 
 /// Whether one quantity is less than another. What cannot be read is not.
-pub(super) fn is_smaller(quantity: &str, than: &str) -> bool {
+fn is_smaller(quantity: &str, than: &str) -> bool {
     let amount = |text: &str| Quantity(text.to_owned()).amount();
     amount(quantity)
         .zip(amount(than))

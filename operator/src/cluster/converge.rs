@@ -3,9 +3,9 @@
 
 use headwater_crds::{Cluster, Reason, Verdict};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use rand::RngCore as _;
 use serde_json::json;
 use uuid::Uuid;
@@ -182,7 +182,8 @@ async fn refused_configuration(
 ) -> Option<Verdict> {
     let set = found.stateful_set.as_ref()?;
     let same_file = build::configuration_of(set) == Some(&build::digest(&valid.configuration));
-    if same_file && build::memory_of(set) == valid.limits.get("memory").map(String::as_str) {
+    let memory = build::memory_of(set).zip(valid.limits.get("memory"));
+    if same_file && memory.is_some_and(|(is, shall)| apply::is_same_amount(is, shall)) {
         return None;
     }
     let endpoint = found.endpoint.as_ref().filter(|_| found.broker.is_some())?;
@@ -206,8 +207,9 @@ async fn create_secret(context: &Context, valid: &ValidCluster) -> Result<Intern
     let object = build::internal_secret(&valid.name, &valid.namespace, &secret);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &valid.namespace);
     // Created, never applied: if one is there by now, it wins.
-    api.create(&PostParams::default(), &object).await?;
+    let created = api.create(&PostParams::default(), &object).await?;
     Ok(InternalSecret {
+        version: created.resource_version(),
         secret,
         ..InternalSecret::default()
     })
@@ -231,9 +233,12 @@ async fn children(
         message: "the StatefulSet is replaced for the new size; the pod goes on".to_owned(),
     };
     if let Some(set) = &found.stateful_set
-        && let Some(size) = claims::template_size(set)
-        && claims::is_smaller(size, &disk.template)
-        && build::is_owned_by(set, cluster)
+        && claims::is_another_template(
+            set,
+            &disk.template,
+            cluster.spec.storage.class_name.as_deref(),
+        )
+        && apply::whose(set, cluster) == apply::Whose::Ours
     {
         let api: Api<StatefulSet> = Api::namespaced(context.client.clone(), &valid.namespace);
         if set.metadata.deletion_timestamp.is_none() {
@@ -298,20 +303,12 @@ async fn restarted(
         restart::Step::Evict { pod, uid } => (pod, uid),
     };
     let namespace = cluster.namespace().unwrap_or_default();
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
-    let eviction = EvictParams {
-        delete_options: Some(DeleteParams::default().preconditions(Preconditions {
-            uid: Some(uid),
-            resource_version: None,
-        })),
-        ..EvictParams::default()
-    };
     let restarting = |message| Verdict::Reconciling {
         reason: Reason::Restarting,
         message,
     };
-    match pods.evict(&name, &eviction).await {
-        Ok(_) => {
+    match apply::evict(&context.client, &namespace, &name, &uid).await {
+        Ok(()) => {
             let change = restart::change(set, found.pod.as_ref());
             let note = format!("pod {name} is evicted and made again for {change}");
             events::normal(context, cluster, "BrokerRestarting", note.clone()).await;
@@ -348,11 +345,13 @@ async fn identified(
     };
     let name = cluster.name_any();
     let claim = build::claim_name(&name);
+    let mut version = secret.version.clone();
     let step = identity::plan(&name, &claim, secret, broker);
     let step = match step {
         identity::Step::Choose => {
             let cluster_id = Uuid::new_v4().to_string();
-            remember(context, cluster, json!({"clusterId": cluster_id})).await?;
+            let chosen = json!({"clusterId": cluster_id});
+            version = remember(context, cluster, version, chosen).await?;
             identity::Step::Form {
                 cluster_id,
                 storage_id: broker.storage_id.clone(),
@@ -371,7 +370,7 @@ async fn identified(
         identity::Step::Stop(verdict) => Ok(Some(verdict)),
         identity::Step::Remember { cluster_id } => {
             let taken = json!({"clusterId": cluster_id, "formed": "true"});
-            remember(context, cluster, taken).await?;
+            remember(context, cluster, version, taken).await?;
             if secret.cluster_id.as_ref() != Some(&cluster_id) {
                 let note = format!("cluster {cluster_id}, as the volume of claim {claim} says");
                 events::normal(context, cluster, "ClusterAdopted", note).await;
@@ -394,7 +393,8 @@ async fn identified(
             };
             match context.brokers.form(endpoint, uuid, storage_id).await {
                 Ok(id) => {
-                    remember(context, cluster, json!({"formed": "true"})).await?;
+                    let formed = json!({"formed": "true"});
+                    remember(context, cluster, version, formed).await?;
                     let note = format!("cluster {cluster_id} with broker {id} as its first voter");
                     events::normal(context, cluster, "ClusterFormed", note).await;
                     forming(format!("cluster {cluster_id} is formed and opens"))
@@ -411,20 +411,18 @@ async fn identified(
     }
 }
 
-/// Writes into the Secret.
+/// Writes into the Secret, and gives its new version.
 async fn remember(
     context: &Context,
     cluster: &Cluster,
+    version: Option<String>,
     data: serde_json::Value,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let namespace = cluster.namespace().unwrap_or_default();
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-    let patch = Patch::Merge(json!({"stringData": data}));
-    api.patch(
-        &status::secret_name(cluster),
-        &PatchParams::default(),
-        &patch,
-    )
-    .await?;
-    Ok(())
+    // Refused if the Secret has changed since it was looked at.
+    let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "stringData": data}));
+    let name = status::secret_name(cluster);
+    let patched = api.patch(&name, &PatchParams::default(), &patch).await?;
+    Ok(patched.resource_version())
 }

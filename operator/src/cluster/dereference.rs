@@ -56,6 +56,8 @@ pub(super) struct InternalSecret {
     pub(super) secret: String,
     /// UUID of the cluster, once it was chosen.
     pub(super) cluster_id: Option<String>,
+    /// The version of the object that was read.
+    pub(super) version: Option<String>,
     /// Whether the cluster was formed: from then on an empty disk is a lost one.
     pub(super) formed: bool,
 }
@@ -68,6 +70,7 @@ impl InternalSecret {
             (!text.is_empty()).then_some(text)
         };
         InternalSecret {
+            version: secret.resource_version(),
             secret: text("secret").unwrap_or_default(),
             cluster_id: text("clusterId"),
             formed: text("formed").as_deref() == Some("true"),

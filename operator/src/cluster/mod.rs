@@ -29,14 +29,17 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 
+use self::dereference::Found;
 use crate::context::Context;
-use crate::{apply, events, until};
+use crate::{RECONCILE_TIMEOUT, apply, events, until};
 
 /// Clusters that are looked at together.
 const CONCURRENCY: u16 = 4;
 /// How soon to look again at what comes by itself and is not seen in any object, such as a broker
 /// that opens its log.
 const SOON: Duration = Duration::from_secs(2);
+/// How soon to try again after an error.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How soon to look again at what a person has to mend outside of the objects that are watched.
 const LATER: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,9 @@ pub(crate) enum Error {
     /// The API server refused or did not answer.
     #[error("the API server: {0}")]
     Kubernetes(#[from] kube::Error),
+    /// Something did not answer.
+    #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
+    Slow,
     /// Our own resource cannot be written as JSON.
     #[error("a resource cannot be written: {0}")]
     Json(#[from] serde_json::Error),
@@ -111,27 +117,20 @@ fn of_instance<K: kube::ResourceExt>(object: &K) -> Option<ObjectRef<Cluster>> {
 
 fn retry(cluster: Arc<Cluster>, error: &Error, _: Arc<Context>) -> Action {
     tracing::warn!(cluster = cluster.name_any(), %error, "will try again");
-    Action::requeue(SOON)
+    Action::requeue(RETRY_AFTER)
 }
 
 async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
-    let result = reconcile_once(&cluster, &context).await;
+    let once = tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_once(&cluster, &context));
+    let result = once.await.unwrap_or(Err(Error::Slow));
     if let Err(error) = &result {
-        let api = Api::namespaced(
-            context.client.clone(),
-            &cluster.namespace().unwrap_or_default(),
-        );
+        let namespace = cluster.namespace().unwrap_or_default();
+        let api = Api::namespaced(context.client.clone(), &namespace);
+        let new = status::erred(&cluster, error);
+        let told = apply::status(&api, &*cluster, cluster.status.as_ref(), &new);
         // If not even that can be said, the log has it.
-        drop(
-            apply::status(
-                &api,
-                &*cluster,
-                cluster.status.as_ref(),
-                &status::erred(&cluster, error),
-            )
-            .await,
-        );
+        drop(tokio::time::timeout(RETRY_AFTER, told).await);
     }
     context
         .metrics
@@ -170,13 +169,24 @@ async fn reconcile_once(cluster: &Cluster, context: &Context) -> Result<Action, 
     {
         events::warning(context, cluster, reason.as_str(), message.clone()).await;
     }
-    Ok(match verdict {
+    Ok(look_again(verdict, &found))
+}
+
+/// When to look again. What pods, claims and other children say comes as an event; what a broker
+/// says does not.
+fn look_again(verdict: &Verdict, found: &Found) -> Action {
+    let serving = found.endpoint_if_serving().is_some();
+    match verdict {
         Verdict::Ready { .. } => Action::await_change(),
-        Verdict::Reconciling { .. } => Action::requeue(SOON),
         Verdict::Stalled {
             reason: Reason::Paused | Reason::InvalidSpec,
             ..
-        } => Action::await_change(),
-        Verdict::Stalled { .. } => Action::requeue(LATER),
-    })
+        } if serving => Action::await_change(),
+        Verdict::Reconciling {
+            reason: Reason::Unschedulable | Reason::ImagePullFailed | Reason::BrokerFailing,
+            ..
+        }
+        | Verdict::Stalled { .. } => Action::requeue(LATER),
+        Verdict::Reconciling { .. } => Action::requeue(SOON),
+    }
 }

@@ -1,6 +1,7 @@
 //! YAML in, resources out; and what is decided from what is found.
 
 mod decisions;
+mod deleting;
 mod pods;
 
 use headwater_crds::{Cluster, Reason, Verdict};
@@ -192,4 +193,42 @@ fn the_pod_meets_the_restricted_standard() {
         false,
         "or they would be read as settings"
     );
+}
+
+#[test]
+fn a_disk_of_another_cluster_is_told_from_this_ones() {
+    let found = |known: Option<&str>, formed, on_disk: &str| Found {
+        secret: Some(InternalSecret {
+            cluster_id: known.map(str::to_owned),
+            formed,
+            ..InternalSecret::default()
+        }),
+        broker: Some(headwater_proto::internal::v1::GetBrokerResponse {
+            cluster_id: on_disk.to_owned(),
+            ..Default::default()
+        }),
+        ..Found::default()
+    };
+    assert!(found(Some("a"), true, "b").is_another_cluster());
+    assert!(!found(Some("a"), true, "a").is_another_cluster());
+    assert!(
+        !found(Some("a"), false, "b").is_another_cluster(),
+        "it was never formed"
+    );
+    assert!(!found(None, false, "b").is_another_cluster());
+}
+
+#[test]
+fn a_configuration_is_judged_with_the_memory_that_it_will_have() {
+    let mut declared = cluster(MINIMAL);
+    let judged = valid(&declared).configuration_with_memory();
+    assert!(
+        judged.ends_with("memory.limit_bytes: 536870912\n"),
+        "{judged}"
+    );
+    let key = "memory.limit_bytes".to_owned();
+    let own = headwater_crds::ConfigText("300MiB".to_owned());
+    declared.spec.config.insert(key, own);
+    let judged = valid(&declared).configuration_with_memory();
+    assert_eq!(judged.matches("memory.limit_bytes").count(), 1);
 }

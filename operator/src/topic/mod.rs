@@ -1,5 +1,6 @@
 //! The loop of Topics: dereference, validate, plan, apply, status.
 
+mod delete;
 mod dereference;
 mod plan;
 mod status;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use headwater_crds::{DeletionPolicy, Reason, TOPIC_FINALIZER, Topic, TopicStatus, Verdict};
+use headwater_crds::{DeletionPolicy, Reason, TOPIC_FINALIZER, Topic, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -21,13 +22,11 @@ use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::dereference::Found;
 use self::plan::Step;
 use self::validate::Refusal;
 use crate::brokers::BrokerError;
-use crate::context::Context;
-use crate::directory::Whereabouts;
-use crate::{apply, events, follow, until};
+use crate::context::{Context, Declared};
+use crate::{RECONCILE_TIMEOUT, apply, events, follow, until};
 
 /// Topics that are looked at together.
 const CONCURRENCY: u16 = 16;
@@ -37,8 +36,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long to wait at the start for the Clusters of a namespace to be listed.
 const CLUSTERS_WAIT: Duration = Duration::from_secs(10);
-/// How long a Topic in a namespace that is going waits for brokers that do not answer.
-const TERMINATING_WAIT: Duration = Duration::from_secs(30);
 
 /// Why a reconciliation ended early.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +43,9 @@ enum Error {
     /// The API server refused or did not answer.
     #[error("the API server: {0}")]
     Kubernetes(#[from] kube::Error),
+    /// Something did not answer.
+    #[error("not done within {} s", RECONCILE_TIMEOUT.as_secs())]
+    Slow,
 }
 
 /// Runs until stopped.
@@ -88,15 +88,16 @@ fn retry(topic: Arc<Topic>, error: &Error, _: Arc<Context>) -> Action {
 
 async fn reconcile(topic: Arc<Topic>, context: Arc<Context>) -> Result<Action, Error> {
     let started = std::time::Instant::now();
-    let result = reconcile_once(&topic, &context).await;
+    let once = tokio::time::timeout(RECONCILE_TIMEOUT, reconcile_once(&topic, &context));
+    let result = once.await.unwrap_or(Err(Error::Slow));
     if let Err(error) = &result {
         let namespace = topic.namespace().unwrap_or_default();
         let api = Api::namespaced(context.client.clone(), &namespace);
         let old = topic.status.clone().unwrap_or_default();
-        let now = Time(Timestamp::now());
-        let new = status::status(&old, &topic, &Verdict::error(error), None, &now);
+        let new = status::status(&old, &topic, &Verdict::error(error), None, &now());
+        let told = apply::status(&api, &*topic, topic.status.as_ref(), &new);
         // If not even that can be said, the log has it.
-        drop(apply::status(&api, &*topic, topic.status.as_ref(), &new).await);
+        drop(tokio::time::timeout(RETRY_AFTER, told).await);
     }
     context
         .metrics
@@ -104,22 +105,29 @@ async fn reconcile(topic: Arc<Topic>, context: Arc<Context>) -> Result<Action, E
     result
 }
 
+fn now() -> Time {
+    Time(Timestamp::now())
+}
+
 async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Error> {
     let namespace = topic.namespace().unwrap_or_default();
     let api: Api<Topic> = Api::namespaced(context.client.clone(), &namespace);
     let found = dereference::dereference(context, topic);
-    if topic.metadata.deletion_timestamp.is_some() {
-        return delete(context, &api, topic, &found).await;
-    }
-    if found.cluster.is_some() && found.brokers == Whereabouts::NotLooked {
-        // The operator has just started; what it says comes when it has looked.
-        return Ok(Action::await_change());
+    if found.is_early() {
+        // What there is to say comes when the Clusters were listed and looked at.
+        return Ok(Action::requeue(RETRY_AFTER));
     }
     let old = topic.status.clone().unwrap_or_default();
-    if !found.operated && status::is_of_another_operator(&old) {
+    let operated = !matches!(found.cluster, Declared::NotOperated);
+    if !operated && status::is_of_another_operator(&old) {
         return Ok(Action::await_change());
     }
-    let deletes = topic.spec.deletion_policy == DeletionPolicy::Delete;
+    if topic.metadata.deletion_timestamp.is_some() {
+        return delete::delete(context, &api, topic, &found).await;
+    }
+    // Without a cluster there is nothing to delete, and nothing may wait for it.
+    let deletes = topic.spec.deletion_policy == DeletionPolicy::Delete
+        && matches!(found.cluster, Declared::Is(_));
     apply::finalizer(&api, topic, TOPIC_FINALIZER, deletes).await?;
 
     let (verdict, facts) = match validate::validate(topic, &found) {
@@ -129,8 +137,7 @@ async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Erro
             Err(error) => (failed(&error), None),
         },
     };
-    let now = Time(Timestamp::now());
-    let new = status::status(&old, topic, &verdict, facts.as_ref(), &now);
+    let new = status::status(&old, topic, &verdict, facts.as_ref(), &now());
     apply::status(&api, topic, topic.status.as_ref(), &new).await?;
     if let Verdict::Stalled { reason, message } = &verdict
         && status::ready_reason(&old) != Some(reason.as_str())
@@ -222,87 +229,4 @@ fn failed(error: &BrokerError) -> Verdict {
             message: message.clone(),
         },
     }
-}
-
-/// With policy `Delete` the topic goes before the resource may. Never another topic than the one
-/// that this resource had, and never for ever.
-async fn delete(
-    context: &Context,
-    api: &Api<Topic>,
-    topic: &Topic,
-    found: &Found,
-) -> Result<Action, Error> {
-    if !topic
-        .finalizers()
-        .iter()
-        .any(|present| present == TOPIC_FINALIZER)
-    {
-        return Ok(Action::await_change());
-    }
-    let id = topic
-        .status
-        .as_ref()
-        .and_then(|status| status.topic_id.clone());
-    let wanted = topic.spec.deletion_policy == DeletionPolicy::Delete && found.may_delete();
-    if let (true, Some(id)) = (wanted, id) {
-        let name = topic.full_name();
-        let deleted = match &found.brokers {
-            Whereabouts::At(at) => {
-                context
-                    .brokers
-                    .delete_topic(at, name.clone(), id.clone())
-                    .await
-            }
-            Whereabouts::Nowhere | Whereabouts::NotLooked => Err(BrokerError::Unreachable(
-                "its address is not known".to_owned(),
-            )),
-        };
-        match deleted {
-            Ok(()) => {
-                let note = format!("topic {name}, id {id}, and its records");
-                events::normal(context, topic, "TopicDeleted", note).await;
-            }
-            // Another topic of that name: ours is gone already.
-            Err(BrokerError::Stale(_)) => {}
-            Err(error) => {
-                let waited = topic
-                    .metadata
-                    .deletion_timestamp
-                    .as_ref()
-                    .map(|since| Timestamp::now().duration_since(since.0).as_secs());
-                let enough =
-                    waited.is_some_and(|waited| waited > TERMINATING_WAIT.as_secs() as i64);
-                if !(enough && dereference::is_terminating(context, topic).await) {
-                    let old = topic.status.clone().unwrap_or_default();
-                    let verdict = Verdict::Reconciling {
-                        reason: Reason::Deleting,
-                        message: format!(
-                            "waits for the cluster to delete the topic: {error}; `headwater k8s \
-                             unstick` lets the resource go and leaves the records"
-                        ),
-                    };
-                    let new = TopicStatus {
-                        conditions: status::conditions(
-                            &old,
-                            topic,
-                            &verdict,
-                            &Time(Timestamp::now()),
-                        ),
-                        ..old
-                    };
-                    apply::status(api, topic, topic.status.as_ref(), &new).await?;
-                    return Ok(Action::requeue(RETRY_AFTER));
-                }
-                let note = format!(
-                    "the namespace is going and the cluster did not answer; topic {name} stays there"
-                );
-                events::warning(context, topic, "TopicRetained", note).await;
-            }
-        }
-    }
-    match apply::finalizer(api, topic, TOPIC_FINALIZER, false).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        done => done?,
-    }
-    Ok(Action::await_change())
 }

@@ -162,7 +162,7 @@ fn word(name: &str, prefix: &str) -> String {
 /// Whether a status says something that only an operator of the Topic's Cluster can have said. One
 /// that does not look after the Cluster leaves it alone.
 pub(super) fn is_of_another_operator(status: &TopicStatus) -> bool {
-    ready_reason(status).is_some_and(|reason| reason != Reason::ClusterNotFound.as_str())
+    ready_reason(status).is_some_and(|reason| reason != Reason::ClusterNotOperated.as_str())
 }
 
 /// The reason that stands in `Ready`.

@@ -9,11 +9,12 @@ use headwater_proto::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::dereference::Found;
+use super::dereference::{self, Found};
 use super::plan::{Step, plan};
 use super::status::{self, Facts};
 use super::validate::{Refusal, ValidTopic, validate};
 use crate::brokers::BrokerEndpoint;
+use crate::context::Declared;
 use crate::directory::Whereabouts;
 
 fn topic(spec: &str) -> Topic {
@@ -35,9 +36,8 @@ fn at() -> BrokerEndpoint {
 
 fn found() -> Found {
     Found {
-        cluster: Some(cluster("")),
+        cluster: Declared::Is(cluster("")),
         brokers: Whereabouts::At(at()),
-        operated: true,
         rival: None,
     }
 }
@@ -88,25 +88,21 @@ fn what_cannot_be_asked_for_says_what_to_change() {
             verdict.message()
         );
     };
-    let none = |operated| Found {
-        cluster: None,
-        operated,
-        ..found()
-    };
+    let with = |cluster| Found { cluster, ..found() };
     check(
         "",
-        &none(true),
+        &with(Declared::Absent),
         Reason::ClusterNotFound,
         "no Cluster demo in namespace shop",
     );
     check(
         "",
-        &none(false),
-        Reason::ClusterNotFound,
+        &with(Declared::NotOperated),
+        Reason::ClusterNotOperated,
         "clusterNamespaces",
     );
     let elsewhere = Found {
-        cluster: Some(cluster("  topicNamespaces: [bank]\n")),
+        cluster: Declared::Is(cluster("  topicNamespaces: [bank]\n")),
         ..found()
     };
     check(
@@ -135,7 +131,7 @@ fn what_cannot_be_asked_for_says_what_to_change() {
     let huge = "  retention: {time: 99999999999999d}\n";
     check(huge, &found(), Reason::InvalidSpec, "spec.retention.time");
     let paused = Found {
-        cluster: Some(cluster("  paused: true\n")),
+        cluster: Declared::Is(cluster("  paused: true\n")),
         ..found()
     };
     check("", &paused, Reason::Paused, "spec.paused");
@@ -272,12 +268,83 @@ fn partitions_without_a_leader_are_named_up_to_a_bound() {
 }
 
 #[test]
-fn two_resources_for_one_topic_are_judged_by_age() {
-    let found = found();
-    assert!(found.may_delete());
-    let contested = Found {
-        rival: Some("shop/older".to_owned()),
-        ..found
+fn of_two_resources_for_one_topic_the_older_counts() {
+    let born = |name: &str, uid: &str, second: i64| -> Topic {
+        let mut topic = topic("  topicName: orders\n");
+        topic.metadata.name = Some(name.to_owned());
+        topic.metadata.uid = Some(uid.to_owned());
+        topic.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
+        topic
     };
-    assert!(!contested.may_delete(), "the topic is the older one's");
+    let (old, young, twin) = (
+        born("old", "b", 1),
+        born("young", "a", 2),
+        born("twin", "c", 1),
+    );
+    let all = [&old, &young, &twin];
+    let rival = |topic| dereference::rival(topic, all.into_iter());
+    assert_eq!(rival(&old), None);
+    assert_eq!(rival(&young).as_deref(), Some("shop/old"));
+    assert_eq!(
+        rival(&twin).as_deref(),
+        Some("shop/old"),
+        "of the same second, by UID"
+    );
+    let mut elsewhere = young.clone();
+    elsewhere.metadata.namespace = Some("bank".to_owned());
+    assert_eq!(rival(&elsewhere), None, "bank/orders is another topic");
+    let mut leaving = old.clone();
+    leaving.metadata.deletion_timestamp = leaving.metadata.creation_timestamp.clone();
+    assert_eq!(dereference::rival(&young, [&leaving].into_iter()), None);
+}
+
+#[test]
+fn a_topic_is_deleted_only_from_a_cluster_that_stays_and_by_the_resource_that_counts() {
+    assert!(found().may_delete());
+    let may = |change: fn(&mut Found)| {
+        let mut found = found();
+        change(&mut found);
+        found.may_delete()
+    };
+    assert!(!may(|found| found.rival = Some("shop/older".to_owned())));
+    assert!(!may(|found| found.cluster = Declared::Absent));
+    assert!(!may(|found| found.cluster = Declared::NotOperated));
+    assert!(!may(|found| {
+        let mut going = Cluster::clone(&cluster(""));
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        found.cluster = Declared::Is(Arc::new(going));
+    }));
+}
+
+#[test]
+fn nothing_is_said_before_the_clusters_were_listed_and_looked_at() {
+    assert!(!found().is_early());
+    let with = |cluster, brokers| Found {
+        cluster,
+        brokers,
+        rival: None,
+    };
+    let is = || Declared::Is(cluster(""));
+    assert!(with(Declared::NotListed, Whereabouts::NotLooked).is_early());
+    assert!(with(is(), Whereabouts::NotLooked).is_early());
+    assert!(!with(is(), Whereabouts::Nowhere).is_early());
+    assert!(!with(Declared::Absent, Whereabouts::NotLooked).is_early());
+}
+
+#[test]
+fn what_another_operator_has_said_is_left_alone() {
+    let said = |reason| {
+        let mut status = TopicStatus::default();
+        let message = String::new();
+        let verdict = Verdict::Stalled { reason, message };
+        let now = Time(Timestamp::UNIX_EPOCH);
+        headwater_crds::set_conditions(&mut status.conditions, &verdict, None, &now);
+        status::is_of_another_operator(&status)
+    };
+    assert!(said(Reason::Refused) && said(Reason::ClusterNotFound));
+    assert!(
+        !said(Reason::ClusterNotOperated),
+        "that one may be our own word"
+    );
+    assert!(!status::is_of_another_operator(&TopicStatus::default()));
 }

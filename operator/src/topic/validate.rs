@@ -6,6 +6,7 @@ use headwater_proto::v1;
 
 use super::dereference::Found;
 use crate::brokers::BrokerEndpoint;
+use crate::context::Declared;
 use crate::directory::Whereabouts;
 
 /// A topic that can be asked for.
@@ -40,20 +41,21 @@ pub(super) fn validate(topic: &Topic, found: &Found) -> Result<ValidTopic, Refus
     let (cluster_namespace, cluster_name) = topic.cluster();
     let own = topic.metadata.namespace.as_deref().unwrap_or_default();
     let cluster = match &found.cluster {
-        Some(cluster) => cluster,
-        None if found.operated => {
+        Declared::Is(cluster) => cluster,
+        Declared::Absent | Declared::NotListed => {
             let message = format!(
                 "there is no Cluster {cluster_name} in namespace {cluster_namespace}; create it, or \
                  declare the Topic again with another spec.clusterRef"
             );
             return Err(waits(Reason::ClusterNotFound, message));
         }
-        None => {
+        Declared::NotOperated => {
             let message = format!(
-                "this operator does not look after Clusters in namespace {cluster_namespace}; add \
-                 it to clusterNamespaces in the chart's values, or correct spec.clusterRef.namespace"
+                "no operator looks after Clusters in namespace {cluster_namespace}; add it to \
+                 clusterNamespaces in the chart's values, or declare the Topic again with another \
+                 spec.clusterRef.namespace"
             );
-            return Err(waits(Reason::ClusterNotFound, message));
+            return Err(stalled(Reason::ClusterNotOperated, message));
         }
     };
     if !cluster.spec.takes_topics_of(own, cluster_namespace) {

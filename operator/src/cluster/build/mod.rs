@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::{Resource as _, ResourceExt as _};
+use kube::Resource as _;
 use serde_json::Value;
 
 pub(super) use self::pod::digest;
@@ -191,11 +191,8 @@ pub(super) fn memory_of(set: &StatefulSet) -> Option<&str> {
     Some(&memory.0)
 }
 
-/// Whether a StatefulSet is this very Cluster's.
-pub(super) fn is_owned_by(set: &StatefulSet, cluster: &Cluster) -> bool {
-    let owner = set
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true));
-    owner.map(|owner| &owner.uid) == cluster.metadata.uid.as_ref()
+/// Whether an object carries every label of a cluster's children.
+pub(super) fn is_of_cluster(object: &impl kube::ResourceExt, cluster: &str) -> bool {
+    let has = |(key, value): (&String, &String)| object.labels().get(key) == Some(value);
+    labels(cluster).iter().all(has)
 }

@@ -15,6 +15,7 @@ const OTHER: &str = "99999999-2222-4333-8444-555555555555";
 fn secret(cluster_id: Option<&str>, formed: bool) -> InternalSecret {
     InternalSecret {
         secret: "a".repeat(64),
+        version: None,
         cluster_id: cluster_id.map(str::to_owned),
         formed,
     }
@@ -156,6 +157,23 @@ fn a_pod_of_an_older_template_is_evicted_by_its_uid_and_no_other() {
         restart::plan(&set(2, 2, "demo-2"), Some(&leaving)),
         restart::Step::Nothing
     );
+}
+
+#[test]
+fn a_template_of_another_size_or_class_needs_another_stateful_set() {
+    let set = |size: &str, class: Option<&str>| -> StatefulSet {
+        serde_json::from_value(json!({"spec": {
+            "selector": {}, "serviceName": "x", "template": {},
+            "volumeClaimTemplates": [{"spec": {
+                "storageClassName": class, "resources": {"requests": {"storage": size}},
+            }}],
+        }}))
+        .unwrap()
+    };
+    let differs = |size, class| claims::is_another_template(&set("1Gi", Some("a")), size, class);
+    assert!(!differs("1Gi", Some("a")) && !differs("1024Mi", Some("a")));
+    assert!(differs("2Gi", Some("a")) && differs("512Mi", Some("a")));
+    assert!(differs("1Gi", None) && differs("1Gi", Some("b")));
 }
 
 #[test]
