@@ -135,5 +135,11 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES_MIN: u32 = 1 << 20;
 /// them is answered.
 pub const METADATA_COMMANDS_PER_GROUP_MAX: usize = 128;
 
+/// How long a broker that is operated waits for another one to let go of its data directory: a
+/// process that was told to stop has ended by then, or will not.
+pub const DIRECTORY_WAIT: Duration = Duration::from_secs(120);
+/// How often it looks.
+pub const DIRECTORY_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// How long a stop waits for threads that are about to end to let go of the data directory.
 pub const RELEASE_WAIT: Duration = Duration::from_secs(2);

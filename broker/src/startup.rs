@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::facade::{Broker, BrokerIdentity, BrokerParts};
 use crate::grpc;
-use crate::limits::RELEASE_WAIT;
+use crate::limits::{DIRECTORY_LOOK_INTERVAL, DIRECTORY_WAIT, RELEASE_WAIT};
 use crate::metrics::Metrics;
 use crate::partition::registry::Registry;
 use crate::partition::shard::Message;
@@ -95,10 +95,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         }
     })];
 
-    let identifying = settings.clone();
-    let mut directory = tokio::task::spawn_blocking(move || open::identify(&identifying))
-        .await
-        .context("opening the data directory")??;
+    let patience = match internal_listener {
+        Some(_) => DIRECTORY_WAIT,
+        None => Duration::ZERO,
+    };
+    let mut directory = identify(&settings, patience, &readiness).await?;
     let (standing, standing_now) = watch::channel(Standing {
         station: Station::Opening,
         cluster: directory.identity.cluster(),
@@ -321,6 +322,30 @@ impl Running {
         }
         tracing::info!(elapsed_ms = started.elapsed().as_millis() as u64, "stopped");
         Ok(())
+    }
+}
+
+/// Locks the data directory. One that another broker holds is waited for: Kubernetes may start a pod
+/// while the process of the pod before it, removed by force, still ends.
+async fn identify(
+    settings: &Arc<Settings>,
+    patience: Duration,
+    readiness: &watch::Sender<Readiness>,
+) -> anyhow::Result<Directory> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let identifying = settings.clone();
+        let identified = tokio::task::spawn_blocking(move || open::identify(&identifying))
+            .await
+            .context("opening the data directory")?;
+        match identified {
+            Err(error) if open::is_in_use(&error) && Instant::now() < deadline => {
+                tracing::info!(%error, "waits for the other broker to end");
+                readiness.send_replace(Readiness::NotReady(format!("{error:#}")));
+                tokio::time::sleep(DIRECTORY_LOOK_INTERVAL).await;
+            }
+            identified => return identified,
+        }
     }
 }
 

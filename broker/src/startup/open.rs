@@ -66,6 +66,12 @@ pub(super) fn identify(settings: &Settings) -> anyhow::Result<Directory> {
     })
 }
 
+/// Whether the data directory could not be locked because another broker holds it.
+pub(super) fn is_in_use(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::ResourceBusy)
+}
+
 /// Opens everything in a directory that belongs to `cluster`.
 pub(super) fn open(
     settings: &Arc<Settings>,

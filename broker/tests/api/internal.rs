@@ -255,3 +255,27 @@ async fn an_operator_that_has_vanished_does_not_hold_up_a_stop() {
     let stopped = tokio::time::timeout(Duration::from_secs(10), running.stop()).await;
     stopped.expect("the grace of 1 s has passed").unwrap();
 }
+
+#[tokio::test]
+async fn a_directory_that_another_broker_holds_is_waited_for() {
+    let Starting { dir, broker, .. } = {
+        let starting = start();
+        let storage = starting.describe().await.storage_id;
+        starting.form(CLUSTER, &storage).await.unwrap();
+        starting
+    };
+    let first = broker.await.unwrap().unwrap();
+    let second = start_on(dir);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!second.broker.is_finished(), "it waits");
+    first.stop().await.unwrap();
+    let second = tokio::time::timeout(Duration::from_secs(30), second.broker);
+    second
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+}
