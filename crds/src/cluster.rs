@@ -292,10 +292,12 @@ pub struct ClusterStatus {
     /// Where clients inside of Kubernetes connect, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The broker's version that is pinned while `spec.version` is unset.
+    /// The broker's version while `spec.version` is unset: fixed at creation, and after that the last
+    /// one that was asked for and has served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The broker's image that is pinned while `spec.image.reference` is unset.
+    /// The broker's image while `spec.image.reference` and `spec.version` are unset: fixed at creation,
+    /// and after that the last one that was asked for and has served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// How many broker pods there are.

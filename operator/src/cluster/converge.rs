@@ -21,7 +21,7 @@ use crate::events;
 /// What a reconciliation came to.
 pub(super) struct Outcome {
     pub(super) verdict: Verdict,
-    /// What runs from now on, if it was applied.
+    /// What runs from now on while the resource says nothing; none: as before.
     pub(super) pinned: Option<Pinned>,
 }
 
@@ -67,13 +67,26 @@ pub(super) async fn converge(
             None => observe::obstacle(found).unwrap_or_else(|| serves(found)),
         },
     };
+    let pins = pins(cluster, &verdict);
     Ok(Outcome {
         verdict: disk.judge(verdict),
-        pinned: Some(Pinned {
+        pinned: pins.then(|| Pinned {
             image: valid.image.clone(),
             version: valid.version.clone(),
         }),
     })
+}
+
+/// Whether what was applied is what shall run while nothing is said: what the resource says counts
+/// only once it has served, so that taking a bad image out again is enough.
+pub(super) fn pins(cluster: &Cluster, verdict: &Verdict) -> bool {
+    let spec = &cluster.spec;
+    let image = spec
+        .image
+        .as_ref()
+        .and_then(|image| image.reference.as_ref());
+    let unsaid = image.is_none() && spec.version.is_none();
+    unsaid || matches!(verdict, Verdict::Ready { .. })
 }
 
 fn serves(found: &Found) -> Verdict {

@@ -232,3 +232,22 @@ fn a_configuration_is_judged_with_the_memory_that_it_will_have() {
     let judged = valid(&declared).configuration_with_memory();
     assert_eq!(judged.matches("memory.limit_bytes").count(), 1);
 }
+
+#[test]
+fn an_image_that_never_served_is_not_pinned() {
+    let failing = Verdict::Reconciling {
+        reason: Reason::ImagePullFailed,
+        message: String::new(),
+    };
+    let ready = Verdict::Ready {
+        message: String::new(),
+    };
+    let mut declared = cluster(MINIMAL);
+    assert!(
+        super::converge::pins(&declared, &failing),
+        "the operator's own, at creation"
+    );
+    declared.spec.version = Some("9.9.9".to_owned());
+    assert!(!super::converge::pins(&declared, &failing));
+    assert!(super::converge::pins(&declared, &ready));
+}

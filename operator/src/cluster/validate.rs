@@ -152,9 +152,10 @@ fn image(cluster: &Cluster, found: &Found, settings: &Settings) -> (String, Stri
             .as_ref()?;
         pod.containers.first()?.image.clone()
     };
-    let pinned = status
-        .and_then(|status| status.image.clone())
-        .or_else(running);
+    let pinned = match status {
+        Some(status) => status.image.clone(),
+        None => running(),
+    };
     (
         pinned.unwrap_or_else(|| settings.default_image.clone()),
         version,
