@@ -26,7 +26,7 @@ pub async fn release(args: &Args) -> anyhow::Result<()> {
         let clusters = Api::namespaced(client.clone(), &namespace);
         release_all::<Cluster>(&client, clusters, CLUSTER_FINALIZER).await?;
     }
-    Ok(())
+    lease.leave().await.context("leaving the lease")
 }
 
 async fn release_all<K>(client: &Client, all: Api<K>, finalizer: &str) -> anyhow::Result<()>

@@ -19,6 +19,9 @@ const DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// A lease that was seized is free after this many seconds: time to release thousands of resources.
 const SEIZED_SECONDS: i32 = 120;
+/// After the work is done it is free after this many: time for the shut out to be removed, and little
+/// for one that is installed again.
+const LEFT_SECONDS: i32 = 10;
 /// How often the holder renews and others look.
 const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -47,6 +50,7 @@ async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Res
 
 /// What a candidate last saw, and when by its own clock: clocks of others are not trusted.
 struct Seen {
+    holder: String,
     version: Option<String>,
     at: Instant,
 }
@@ -88,14 +92,25 @@ impl Lease {
 
     /// Done when the lease is held.
     pub(crate) async fn acquire(&self) {
+        let mut waits = false;
         let mut seen = Seen {
+            holder: String::new(),
             version: None,
             at: Instant::now(),
         };
         loop {
             match bounded(self.attempt(&mut seen)).await {
                 Ok(true) => return,
-                Ok(false) => tracing::debug!("another operator holds the lease"),
+                Ok(false) if waits => {}
+                Ok(false) => {
+                    waits = true;
+                    let (lease, holder) = (&self.name, &seen.holder);
+                    tracing::info!(
+                        lease,
+                        holder,
+                        "waits for the lease, which another one holds"
+                    );
+                }
                 Err(error) => {
                     tracing::warn!(%error, lease = self.name, "the lease cannot be taken")
                 }
@@ -108,6 +123,7 @@ impl Lease {
     pub(crate) async fn keep(&self) {
         let mut renewed = Instant::now();
         let mut seen = Seen {
+            holder: String::new(),
             version: None,
             at: renewed,
         };
@@ -141,20 +157,32 @@ impl Lease {
     }
 
     /// Takes the lease from whoever holds it, and waits until that one has noticed and stopped. It is
-    /// not renewed, so that operators act again after its duration if this was in vain.
+    /// not renewed, so that operators act again after a while if this was in vain.
     pub(crate) async fn seize(&self) -> kube::Result<()> {
-        if let Some(mut lease) = self.api.get_opt(&self.name).await? {
-            lease.spec = Some(LeaseSpec {
-                lease_duration_seconds: Some(SEIZED_SECONDS),
-                ..self.spec(lease.spec.take().unwrap_or_default(), true)
-            });
-            self.api
-                .replace(&self.name, &PostParams::default(), &lease)
-                .await?;
+        if self.write(SEIZED_SECONDS).await? {
             // One that cannot renew just now stops by its deadline.
             tokio::time::sleep(RENEW_DEADLINE + RENEW_INTERVAL).await;
         }
         Ok(())
+    }
+
+    /// Ends a seizure soon: not at once, for the operator that was shut out still waits to be removed.
+    pub(crate) async fn leave(&self) -> kube::Result<()> {
+        self.write(LEFT_SECONDS).await.map(drop)
+    }
+
+    /// Holds an existing lease for so many seconds, whoever held it. Whether there is one.
+    async fn write(&self, seconds: i32) -> kube::Result<bool> {
+        let Some(mut lease) = bounded(self.api.get_opt(&self.name)).await? else {
+            return Ok(false);
+        };
+        lease.spec = Some(LeaseSpec {
+            lease_duration_seconds: Some(seconds),
+            ..self.spec(lease.spec.take().unwrap_or_default(), true)
+        });
+        let parameters = PostParams::default();
+        bounded(self.api.replace(&self.name, &parameters, &lease)).await?;
+        Ok(true)
     }
 
     /// Takes or renews the lease if that may be. Whether it is held now.
@@ -180,6 +208,7 @@ impl Lease {
             seen.at = Instant::now();
         }
         let spec = lease.spec.take().unwrap_or_default();
+        seen.holder = spec.holder_identity.clone().unwrap_or_default();
         let Step::Take { transition } = judge(&spec, &self.identity, seen.at.elapsed()) else {
             return Ok(false);
         };
