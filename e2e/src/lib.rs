@@ -6,13 +6,14 @@
 
 mod broker;
 mod history;
+pub mod kubernetes;
 mod load;
 mod program;
 
 pub use broker::{Broker, BrokerOptions};
 pub use history::{History, read_all};
 pub use load::Load;
-pub use program::{Program, headwater, sample_day};
+pub use program::{Program, headwater, headwater_at_home, sample_day};
 
 /// Whether everything may run. If not, says what the test would need besides
 /// `HEADWATER_E2E=1`.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_client::{Client, Delivery, Error, Producer, ProducerConfig, ProducerRecord};
@@ -22,11 +23,22 @@ pub struct Load {
 impl Load {
     /// Starts `senders` idempotent producers, each of which sends to all partitions in turn.
     pub fn start(client: &Client, topic: &str, partitions: u32, senders: usize) -> Load {
+        Load::start_gently(client, topic, partitions, senders, Duration::ZERO)
+    }
+
+    /// The same with a pause after each record, for a load that lasts long.
+    pub fn start_gently(
+        client: &Client,
+        topic: &str,
+        partitions: u32,
+        senders: usize,
+        pause: Duration,
+    ) -> Load {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for sender in 0..senders {
             let (client, topic, stopped) = (client.clone(), Arc::from(topic), stopped.clone());
-            tasks.spawn(send(client, topic, partitions, sender, stopped));
+            tasks.spawn(send(client, topic, partitions, sender, pause, stopped));
         }
         Load {
             senders: tasks,
@@ -50,6 +62,7 @@ async fn send(
     topic: Arc<str>,
     partitions: u32,
     sender: usize,
+    pause: Duration,
     stopped: watch::Receiver<bool>,
 ) -> History {
     let start = || {
@@ -69,6 +82,9 @@ async fn send(
         match producer.send(record).await {
             Ok(delivery) => waiting.push_back((value, delivery)),
             Err(error) => panic!("a record was refused: {error}"),
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         if IN_FLIGHT_MAX <= waiting.len() {
             let (value, delivery) = waiting.pop_front().expect("it is not empty");

@@ -23,6 +23,20 @@ impl Program {
     }
 }
 
+/// The folder that cargo builds into, of which [`BUILT`] is a part: `<target>/<profile>`, or
+/// `<target>/<triple>/<profile>` where a triple was named.
+pub(crate) fn target_folder() -> PathBuf {
+    target_of(&BUILT)
+}
+
+fn target_of(profile: &Path) -> PathBuf {
+    let folder = profile.parent().expect("a profile is inside of a folder");
+    match std::env::var_os("CARGO_BUILD_TARGET") {
+        Some(triple) if folder.ends_with(&triple) => folder.join(".."),
+        _ => folder.to_owned(),
+    }
+}
+
 /// The folder that holds the programs, in the profile of this test. Building is quick when
 /// nothing has changed, and makes sure that no old program is tested.
 static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -35,9 +49,6 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     if folder.ends_with("deps") {
         folder.pop();
     }
-    let target = folder
-        .parent()
-        .expect("a profile is inside of a target folder");
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
         .args([
@@ -50,7 +61,7 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
             "headwater-cli",
         ])
         .arg("--target-dir")
-        .arg(target)
+        .arg(target_of(&folder))
         .current_dir(repository());
     if !cfg!(debug_assertions) {
         build.arg("--release");
@@ -66,12 +77,19 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
 /// Runs `headwater` against a broker, with settings of nobody else, and waits for its end.
 pub fn headwater(endpoint: &str, arguments: &[&str]) -> Output {
     let nobody = tempfile::tempdir().expect("a temporary folder");
-    Command::new(Program::Cli.path())
-        .arg("--endpoint")
-        .arg(endpoint)
+    let endpoint = ["--endpoint", endpoint];
+    headwater_at_home(nobody.path(), &[&endpoint, arguments].concat())
+}
+
+/// Runs `headwater` with the settings in `home` and no others, and waits for its end.
+pub fn headwater_at_home(home: &Path, arguments: &[&str]) -> Output {
+    let mut headwater = Command::new(Program::Cli.path());
+    for name in ["CONTEXTS", "CONTEXT", "ENDPOINT", "NAMESPACE"] {
+        headwater.env_remove(format!("HEADWATER_{name}"));
+    }
+    headwater
         .args(arguments)
-        .env("XDG_CONFIG_HOME", nobody.path())
-        .env_remove("HEADWATER_CONTEXTS")
+        .env("XDG_CONFIG_HOME", home)
         .output()
         .expect("headwater runs")
 }
@@ -81,7 +99,7 @@ pub fn sample_day() -> PathBuf {
     repository().join("examples/data/flights-2013-01-01.ndjson")
 }
 
-fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the crate is inside of the repository")
