@@ -26,6 +26,7 @@ mod storage;
 mod wait;
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use kube::Client;
 use kube::api::Api;
@@ -74,6 +75,7 @@ impl<K> Object for K where
 pub struct Kubernetes {
     client: Client,
     settings: &'static Settings,
+    since: Instant,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -102,6 +104,7 @@ impl Kubernetes {
         let kube = Kubernetes {
             client,
             settings: Settings::get(),
+            since: Instant::now(),
             _turn: turn,
         };
         kube.prepare().await;
@@ -133,5 +136,11 @@ impl Kubernetes {
         K: kube::Resource<DynamicType = ()>,
     {
         Api::all(self.client.clone())
+    }
+}
+
+impl Drop for Kubernetes {
+    fn drop(&mut self) {
+        eprintln!("took {:.1} s", self.since.elapsed().as_secs_f64());
     }
 }

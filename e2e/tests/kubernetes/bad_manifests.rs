@@ -105,7 +105,7 @@ const TOPICS: &[(&str, &str, Said)] = &[
     (
         "elsewhere",
         "{clusterRef: {name: shared, namespace: default}}",
-        Reported(Reason::ClusterNotFound, "add it to clusterNamespaces"),
+        Reported(Reason::ClusterNotOperated, "add it to clusterNamespaces"),
     ),
     (
         "three-copies",
@@ -141,6 +141,8 @@ async fn bad_clusters_are_refused_or_say_what_to_change() {
         if let Reported(reason, part) = said {
             let message = kube.not_ready::<Cluster>(NAMESPACE, name, *reason).await;
             assert!(message.contains(part), "{name}: {message} lacks {part}");
+            // Corrected, it starts as if nothing had been.
+            kube.start_cluster(name, "{storage: {size: 1Gi}}").await;
             kube.discard_cluster(name).await;
         }
     }
@@ -222,6 +224,12 @@ async fn a_cluster_recovers_from_every_bad_change_by_a_good_one() {
     };
     let good = "{storage: {size: 1Gi}}";
     let with = |more: &str| cluster("mended", &format!("{{storage: {{size: 1Gi}}, {more}}}"));
+    // With no broker to ask, one that cannot start says why in its last words.
+    let little = with("resources: {limits: {memory: 16Mi}}");
+    kube.apply(NAMESPACE, &little).await.unwrap();
+    let reason = Reason::BrokerFailing;
+    let message = kube.not_ready::<Cluster>(NAMESPACE, "mended", reason).await;
+    expect_minimum(&message);
     kube.start_cluster("mended", good).await;
     let of = topic("mended-topic", "{clusterRef: {name: mended}}");
     kube.apply(NAMESPACE, &of).await.unwrap();
@@ -258,16 +266,20 @@ async fn a_cluster_recovers_from_every_bad_change_by_a_good_one() {
     kube.start_cluster("mended", good).await;
     expect_intact(&client, &name, &history).await;
 
-    kube.apply(NAMESPACE, &with("resources: {limits: {memory: 16Mi}}"))
-        .await
-        .unwrap();
-    let reason = Reason::BrokerFailing;
+    // A running broker is asked first, with the memory that it would have.
+    kube.apply(NAMESPACE, &little).await.unwrap();
+    let reason = Reason::InvalidConfiguration;
     let message = kube.not_ready::<Cluster>(NAMESPACE, "mended", reason).await;
-    let names_minimum = message.contains("MiB") && message.contains("memory");
-    assert!(names_minimum, "{message}");
+    expect_minimum(&message);
     kube.start_cluster("mended", good).await;
     history.merge(produce(&client, &name, 1, 100).await);
     expect_intact(&client, &name, &history).await;
     kube.delete::<Topic>(NAMESPACE, "mended-topic").await;
     kube.discard_cluster("mended").await;
+}
+
+/// A message about too little memory says how much is needed.
+fn expect_minimum(message: &str) {
+    let names_minimum = message.contains("need at least") && message.contains("MiB");
+    assert!(names_minimum, "{message}");
 }
