@@ -2,7 +2,7 @@
 //!
 //! Everything is done as a user would do it: resources are applied, programs are run, records go
 //! through a forwarded port. Nothing assumes more of the Kubernetes than a kubeconfig, a default
-//! StorageClass, and [`Settings`](settings::Settings).
+//! StorageClass, and the variables that `settings` reads.
 //!
 //! All tests share one Kubernetes and one installed chart, so they take turns: who holds a
 //! [`Kubernetes`] has it for itself.
