@@ -1,7 +1,7 @@
 //! Which of several operators acts: the one that holds a Lease, as client-go has it.
 //!
-//! The holder renews every [`RENEW_INTERVAL`]; who has not seen a renewal for [`DURATION`], by its
-//! own clock, may take the lease. A holder that could not renew for [`RENEW_DEADLINE`] stops acting,
+//! The holder renews every `RENEW_INTERVAL`; who has not seen a renewal for `DURATION`, by its
+//! own clock, may take the lease. A holder that could not renew for `RENEW_DEADLINE` stops acting,
 //! which is before anybody else may begin.
 
 use std::collections::BTreeMap;
