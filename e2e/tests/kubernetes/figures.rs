@@ -82,6 +82,13 @@ async fn the_operator_is_small_quick_and_silent_when_nothing_changes() {
         format!("{}", steady_calls - steady_leases),
     );
 
+    eprintln!("\nAPI calls for {TOPICS} Topics by method and resource:\n");
+    for (call, count) in after.since(&before) {
+        if let Some(labels) = call.strip_prefix(REQUESTS) {
+            eprintln!("{count:>6} {labels}");
+        }
+    }
+
     discard(&kube).await;
     let wrong = ended.since(&begun);
     assert_eq!(steady_writes, 0.0, "in the steady state: {wrong:#?}");
