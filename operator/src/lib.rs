@@ -97,7 +97,7 @@ pub async fn run(args: Args, shutdown: impl Future<Output = ()>) -> anyhow::Resu
             }
         }
         () = &mut keeping => Err(anyhow::anyhow!(
-            "the lease {} is lost; another operator acts now",
+            "the lease {} is lost: it could not be renewed in time, or another operator has it",
             args.lease_name
         )),
         ended = &mut operating => Err(anyhow::anyhow!("a loop has ended by itself: {ended:?}")),
