@@ -175,6 +175,11 @@ pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Cond
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
+/// The reason that stands in `Ready`.
+pub fn ready_reason(conditions: &[Condition]) -> Option<&str> {
+    condition(conditions, READY).map(|ready| ready.reason.as_str())
+}
+
 /// Whether `Ready` is true for this generation of the resource.
 pub fn is_ready(conditions: &[Condition], generation: Option<i64>) -> bool {
     condition(conditions, READY)

@@ -17,7 +17,7 @@ pub use cluster::{
     ResourcesSpec, ServiceSpec, ServiceType, StorageSpec, TopicDefaults,
 };
 pub use conditions::{
-    READY, RECONCILING, Reason, STALLED, Verdict, condition, is_ready, set_conditions,
+    READY, RECONCILING, Reason, STALLED, Verdict, condition, is_ready, ready_reason, set_conditions,
 };
 pub use names::{
     CLUSTER_FINALIZER, FIELD_MANAGER, GROUP, LEASE_SELECTOR, TOPIC_FINALIZER, VERSION,

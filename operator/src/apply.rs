@@ -185,6 +185,14 @@ pub(crate) fn or_gone<T>(result: kube::Result<T>) -> kube::Result<()> {
     }
 }
 
+/// That only the object that was looked at is meant, and no other of its name.
+pub(crate) fn uid_of<K: Resource>(object: &K) -> kube::api::Preconditions {
+    kube::api::Preconditions {
+        uid: object.meta().uid.clone(),
+        resource_version: None,
+    }
+}
+
 /// Evicts the pod that has this UID, and no other of that name. `Api::evict` of kube 5.0 writes the
 /// precondition under a name that the API server drops.
 pub(crate) async fn evict(

@@ -5,7 +5,7 @@ use headwater_crds::{Cluster, Reason, Verdict};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use rand::RngCore as _;
 use serde_json::json;
 use uuid::Uuid;
@@ -255,10 +255,7 @@ async fn children(
     {
         let api: Api<StatefulSet> = Api::namespaced(context.client.clone(), &valid.namespace);
         if set.metadata.deletion_timestamp.is_none() {
-            let orphan = DeleteParams::orphan().preconditions(Preconditions {
-                uid: set.uid(),
-                resource_version: None,
-            });
+            let orphan = DeleteParams::orphan().preconditions(apply::uid_of(set));
             api.delete(&valid.name, &orphan).await?;
         }
         return Ok(Err(replacing));

@@ -1,13 +1,11 @@
 //! The end of a Cluster. With policy `Retain` the resource has no finalizer, and Kubernetes removes
 //! what it owns; claims and Secret stay. With `Delete` they go too, after the pod.
 
-use headwater_crds::{CLUSTER_FINALIZER, Cluster, DeletionPolicy, Reason, Verdict, set_conditions};
+use headwater_crds::{CLUSTER_FINALIZER, Cluster, DeletionPolicy, Reason, Verdict};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::{Api, DeleteParams};
 use kube::runtime::controller::Action;
 
 use super::{Error, SOON, build, status};
@@ -53,7 +51,7 @@ async fn remove(context: &Context, cluster: &Cluster) -> Result<Option<String>, 
     let set = sets.get_opt(&name).await?;
     let set = set.filter(|set| apply::whose(set, cluster) == Whose::Ours);
     if let Some(set) = &set {
-        let this_one = DeleteParams::background().preconditions(uid_of(set));
+        let this_one = DeleteParams::background().preconditions(apply::uid_of(set));
         apply::or_gone(sets.delete(&name, &this_one).await)?;
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
@@ -70,7 +68,7 @@ async fn remove(context: &Context, cluster: &Cluster) -> Result<Option<String>, 
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let claim = claims.get_opt(&build::claim_name(&name)).await?;
     if let Some(claim) = claim.filter(|claim| build::is_of_cluster(claim, &name)) {
-        let this_one = DeleteParams::default().preconditions(uid_of(&claim));
+        let this_one = DeleteParams::default().preconditions(apply::uid_of(&claim));
         apply::or_gone(claims.delete(&claim.name_any(), &this_one).await)?;
         let note = format!("claim {} and all records in it", claim.name_any());
         events::normal(context, cluster, "ClaimDeleted", note).await;
@@ -78,33 +76,18 @@ async fn remove(context: &Context, cluster: &Cluster) -> Result<Option<String>, 
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     let secret = secrets.get_opt(&status::secret_name(cluster)).await?;
     if let Some(secret) = secret.filter(|secret| build::is_of_cluster(secret, &name)) {
-        let this_one = DeleteParams::default().preconditions(uid_of(&secret));
+        let this_one = DeleteParams::default().preconditions(apply::uid_of(&secret));
         apply::or_gone(secrets.delete(&secret.name_any(), &this_one).await)?;
     }
     Ok(None)
 }
 
-fn uid_of<K: kube::Resource>(object: &K) -> Preconditions {
-    Preconditions {
-        uid: object.meta().uid.clone(),
-        resource_version: None,
-    }
-}
-
 async fn wait(api: &Api<Cluster>, cluster: &Cluster, pod: &str) -> Result<(), Error> {
-    let old = cluster.status.clone().unwrap_or_default();
     let verdict = Verdict::Reconciling {
         reason: Reason::Deleting,
         message: format!("waits for pod {pod} to stop; its claim is deleted after it"),
     };
-    let mut new = old.clone();
-    let now = Time(Timestamp::now());
-    set_conditions(
-        &mut new.conditions,
-        &verdict,
-        cluster.metadata.generation,
-        &now,
-    );
+    let new = status::with_verdict(cluster, &verdict);
     apply::status(api, cluster, cluster.status.as_ref(), &new).await?;
     Ok(())
 }

@@ -127,7 +127,7 @@ async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Actio
     if let Err(error) = &result {
         let namespace = cluster.namespace().unwrap_or_default();
         let api = Api::namespaced(context.client.clone(), &namespace);
-        let new = status::erred(&cluster, error);
+        let new = status::with_verdict(&cluster, &Verdict::error(error));
         let told = apply::status(&api, &*cluster, cluster.status.as_ref(), &new);
         // If not even that can be said, the log has it.
         drop(tokio::time::timeout(RETRY_AFTER, told).await);
@@ -165,7 +165,7 @@ async fn reconcile_once(cluster: &Cluster, context: &Context) -> Result<Action, 
     apply::status(&api, cluster, cluster.status.as_ref(), &new).await?;
     let verdict = &outcome.verdict;
     if let Verdict::Stalled { reason, message } = verdict
-        && status::ready_reason(&old) != Some(reason.as_str())
+        && headwater_crds::ready_reason(&old.conditions) != Some(reason.as_str())
     {
         events::warning(context, cluster, reason.as_str(), message.clone()).await;
     }

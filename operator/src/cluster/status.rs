@@ -1,14 +1,12 @@
 //! What a Cluster's status says. Pure.
 
 use headwater_crds::{
-    BrokerStatus, Cluster, ClusterStatus, READY, Verdict, condition, internal_secret_name,
-    set_conditions,
+    BrokerStatus, Cluster, ClusterStatus, Verdict, internal_secret_name, set_conditions,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::Error;
 use super::converge::Outcome;
 use super::dereference::Found;
 use super::{build, observe};
@@ -49,17 +47,12 @@ pub(super) fn status(
     }
 }
 
-/// The status after a reconciliation that ended early.
-pub(super) fn erred(cluster: &Cluster, error: &Error) -> ClusterStatus {
+/// The status that was there with other conditions: nothing else is known anew.
+pub(super) fn with_verdict(cluster: &Cluster, verdict: &Verdict) -> ClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
     let now = Time(Timestamp::now());
-    let verdict = Verdict::error(error);
-    set_conditions(
-        &mut status.conditions,
-        &verdict,
-        cluster.metadata.generation,
-        &now,
-    );
+    let generation = cluster.metadata.generation;
+    set_conditions(&mut status.conditions, verdict, generation, &now);
     status
 }
 
@@ -81,11 +74,6 @@ fn brokers(old: &ClusterStatus, found: &Found) -> Vec<BrokerStatus> {
         broker.version = Some(described.version.clone());
     }
     vec![broker]
-}
-
-/// The reason that stands in `Ready`.
-pub(super) fn ready_reason(status: &ClusterStatus) -> Option<&str> {
-    condition(&status.conditions, READY).map(|ready| ready.reason.as_str())
 }
 
 /// What a Secret that keeps a cluster's identity is called, for messages.

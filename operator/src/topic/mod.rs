@@ -140,7 +140,7 @@ async fn reconcile_once(topic: &Topic, context: &Context) -> Result<Action, Erro
     let new = status::status(&old, topic, &verdict, facts.as_ref(), &now());
     apply::status(&api, topic, topic.status.as_ref(), &new).await?;
     if let Verdict::Stalled { reason, message } = &verdict
-        && status::ready_reason(&old) != Some(reason.as_str())
+        && headwater_crds::ready_reason(&old.conditions) != Some(reason.as_str())
     {
         events::warning(context, topic, reason.as_str(), message.clone()).await;
     }

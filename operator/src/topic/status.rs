@@ -1,11 +1,11 @@
 //! What a Topic's status says. Pure; holds nothing that moves with traffic.
 
 use headwater_crds::{
-    EffectiveTopic, ProblemPartition, Reason, Topic, TopicStatus, Verdict, condition,
+    EffectiveTopic, ProblemPartition, Reason, Topic, TopicStatus, Verdict, ready_reason,
     set_conditions,
 };
 use headwater_proto::v1;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Problem partitions that a status names.
 const PROBLEMS_MAX: usize = 16;
@@ -49,18 +49,6 @@ pub(super) fn verdict(facts: &Facts) -> Verdict {
     }
 }
 
-/// The conditions after a verdict.
-pub(super) fn conditions(
-    old: &TopicStatus,
-    topic: &Topic,
-    verdict: &Verdict,
-    now: &Time,
-) -> Vec<Condition> {
-    let mut conditions = old.conditions.clone();
-    set_conditions(&mut conditions, verdict, topic.metadata.generation, now);
-    conditions
-}
-
 /// The status after a verdict. Without facts what was known stays.
 pub(super) fn status(
     old: &TopicStatus,
@@ -69,7 +57,8 @@ pub(super) fn status(
     facts: Option<&Facts>,
     now: &Time,
 ) -> TopicStatus {
-    let conditions = conditions(old, topic, verdict, now);
+    let mut conditions = old.conditions.clone();
+    set_conditions(&mut conditions, verdict, topic.metadata.generation, now);
     let Some(Facts {
         topic: is,
         partitions,
@@ -162,10 +151,6 @@ fn word(name: &str, prefix: &str) -> String {
 /// Whether a status says something that only an operator of the Topic's Cluster can have said. One
 /// that does not look after the Cluster leaves it alone.
 pub(super) fn is_of_another_operator(status: &TopicStatus) -> bool {
-    ready_reason(status).is_some_and(|reason| reason != Reason::ClusterNotOperated.as_str())
-}
-
-/// The reason that stands in `Ready`.
-pub(super) fn ready_reason(status: &TopicStatus) -> Option<&str> {
-    condition(&status.conditions, headwater_crds::READY).map(|ready| ready.reason.as_str())
+    ready_reason(&status.conditions)
+        .is_some_and(|reason| reason != Reason::ClusterNotOperated.as_str())
 }

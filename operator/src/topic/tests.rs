@@ -262,7 +262,10 @@ fn partitions_without_a_leader_are_named_up_to_a_bound() {
     assert_eq!(status.in_sync_partitions, Some(0));
     assert_eq!(status.problem_partitions.len(), 16);
     assert_eq!(status.problem_partitions[0].problem, "has no leader");
-    assert_eq!(status::ready_reason(&status), Some("PartitionsNotInSync"));
+    assert_eq!(
+        headwater_crds::ready_reason(&status.conditions),
+        Some("PartitionsNotInSync")
+    );
     let many = told(&facts(&[1; 65]), &TopicStatus::default(), 1);
     assert!(many.leaders.is_empty(), "leaders only up to 64 partitions");
 }
