@@ -3,6 +3,7 @@
 use crate::files::Fields;
 use crate::limits::{APPEND_MARK_MS_MIN, APPEND_MARKS_MAX};
 use headwater_record::Offset;
+use std::ops::Range;
 
 /// Width of a mark in the file.
 const ENTRY_BYTES: usize = 20;
@@ -15,7 +16,7 @@ pub(crate) struct AppendMark {
 }
 
 impl AppendMark {
-    fn encode(self) -> [u8; ENTRY_BYTES] {
+    pub(crate) fn encode(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         let (fields, crc) = bytes.split_at_mut(16);
         let (offset, ms) = fields.split_at_mut(8);
@@ -108,6 +109,14 @@ impl AppendTimes {
     pub(crate) fn latest_below(&self, end: Offset) -> Option<i64> {
         let at = self.marks.partition_point(|mark| mark.offset < end);
         self.marks.get(at).map(|mark| mark.ms).or(self.latest_ms)
+    }
+
+    /// The marks in a range: offset and time.
+    pub(crate) fn within(&self, offsets: Range<Offset>) -> Vec<(Offset, i64)> {
+        let marks = self.marks.iter().map(|mark| (mark.offset, mark.ms));
+        marks
+            .filter(|(offset, _)| offsets.contains(offset))
+            .collect()
     }
 
     /// The time of the newest mark at or below `offset`; the beginning of time if there is none. What a batch read back

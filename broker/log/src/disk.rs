@@ -35,7 +35,10 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Renames a file or directory, replacing a file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Gives a file a second name (a hard link); `AlreadyExists` if the name is taken, which it then keeps. The name is
+    /// durable after `sync_dir` of its parent. Of several callers at once exactly one gets the name.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file: the name, and with its last name the contents.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;

@@ -2,6 +2,7 @@
 
 use crate::files::{Fields, frame, unframe};
 use headwater_record::{LeaderEpoch, Offset};
+use std::ops::Range;
 
 const MAGIC: [u8; 4] = *b"HWEP";
 
@@ -36,6 +37,17 @@ impl Epochs {
         let later = self.entries.partition_point(|&(_, start)| start <= offset);
         let (epoch, _) = self.entries.get(later.checked_sub(1)?)?;
         Some(*epoch)
+    }
+
+    /// Those that the batches of a range were written under, with where each began; the first may have begun before.
+    pub(crate) fn covering(&self, offsets: Range<Offset>) -> Vec<(LeaderEpoch, Offset)> {
+        let later = self
+            .entries
+            .partition_point(|&(_, start)| start <= offsets.start);
+        let from = self.entries.iter().skip(later.saturating_sub(1));
+        from.take_while(|&&(_, start)| start < offsets.end)
+            .copied()
+            .collect()
     }
 
     /// The largest epoch at or below `epoch`, and the offset at which the next one began (`end`, if none did).
@@ -76,17 +88,22 @@ impl Epochs {
     /// `None` if the bytes are not exactly what [`Epochs::encode`] makes.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Epochs> {
         let mut fields = Fields(unframe(MAGIC, bytes)?);
-        let mut entries: Vec<(LeaderEpoch, Offset)> = Vec::new();
+        let mut entries = Vec::new();
         while !fields.is_empty() {
-            let (epoch, start) = (LeaderEpoch(fields.u32()?), fields.offset()?);
-            if let Some(&(last_epoch, last_start)) = entries.last()
-                && (last_epoch >= epoch || last_start >= start)
-            {
-                return None;
-            }
-            entries.push((epoch, start));
+            entries.push((LeaderEpoch(fields.u32()?), fields.offset()?));
         }
-        Some(Epochs { entries })
+        Epochs::checked(&entries)
+    }
+
+    /// `None` unless both grow strictly.
+    pub(crate) fn checked(entries: &[(LeaderEpoch, Offset)]) -> Option<Epochs> {
+        let grows = entries
+            .iter()
+            .zip(entries.iter().skip(1))
+            .all(|(before, after)| before.0 < after.0 && before.1 < after.1);
+        grows.then(|| Epochs {
+            entries: entries.to_vec(),
+        })
     }
 }
 
@@ -113,6 +130,22 @@ mod tests {
         assert_eq!(end_of(9), Some((LeaderEpoch(4), Offset::new(40))));
         assert_eq!(epochs.at(Offset::new(9)), Some(LeaderEpoch(1)));
         assert_eq!(epochs.at(Offset::new(10)), Some(LeaderEpoch(3)));
+    }
+
+    #[test]
+    fn a_range_is_covered_from_the_epoch_that_it_begins_in() {
+        let epochs = epochs(&[(1, 0), (3, 10), (4, 25)]);
+        let covering = |range: Range<u64>| -> Vec<u32> {
+            let range = Offset::new(range.start)..Offset::new(range.end);
+            let covering = epochs.covering(range).into_iter();
+            covering.map(|(LeaderEpoch(epoch), _)| epoch).collect()
+        };
+        assert_eq!(covering(0..10), [1]);
+        assert_eq!(covering(9..11), [1, 3]);
+        assert_eq!(covering(10..25), [3]);
+        assert_eq!(covering(12..90), [3, 4]);
+        assert_eq!(covering(30..90), [4]);
+        assert_eq!(covering(0..0), []);
     }
 
     #[test]

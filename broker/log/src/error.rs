@@ -37,6 +37,16 @@ pub enum LogError {
         /// Log end offset.
         end: Offset,
     },
+    /// The offset is in the log, but not on this disk: it is in the tier.
+    #[error(
+        "offset {asked} is not on this disk, where the log starts at {local_start}; read it from the tier"
+    )]
+    NotLocal {
+        /// The offset asked for.
+        asked: Offset,
+        /// Local start offset.
+        local_start: Offset,
+    },
     /// The records were there and cannot be read.
     #[error("records {}..{} are damaged", range.start, range.end)]
     DataLoss {
@@ -58,6 +68,14 @@ pub enum LogError {
         offset: Offset,
         /// What the codec said.
         source: RecordError,
+    },
+    /// What a log was to be seeded with does not fit together.
+    #[error("{path} cannot be seeded: {detail}")]
+    Seed {
+        /// The partition's directory, relative to the data directory.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
     },
     /// An earlier I/O error left the handle in doubt.
     #[error("the log refused further work after an earlier I/O error")]

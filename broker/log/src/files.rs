@@ -24,12 +24,12 @@ pub(crate) fn partition_dir(key: PartitionKey) -> PathBuf {
 
 /// `<offset, 20 digits>.<extension>` in the partition's directory.
 pub(crate) fn at_offset(key: PartitionKey, offset: Offset, extension: &str) -> PathBuf {
-    PathBuf::from(format!(
-        "topics/{}/{}/{:020}.{extension}",
-        key.topic,
-        key.index,
-        offset.get()
-    ))
+    named(key, &offset_name(offset, extension))
+}
+
+/// The last part of that.
+pub(crate) fn offset_name(offset: Offset, extension: &str) -> String {
+    format!("{:020}.{extension}", offset.get())
 }
 
 /// A file with a fixed name in the partition's directory.

@@ -2,41 +2,54 @@
 //! go on.
 
 use crate::config::{LogEnv, PartitionKey};
-use crate::files::{self, EPOCHS, START, frame};
+use crate::files::{self, EPOCHS};
 use crate::segment::Segment;
+use crate::start::Starts;
 use crate::{DiskFile, LogError};
 use headwater_record::{LeaderEpoch, Offset};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-pub(crate) const START_MAGIC: [u8; 4] = *b"HWST";
 
 /// What a log shares with its jobs and views.
 #[derive(Default)]
 pub(crate) struct Shared {
     /// Grows before anything is cut off the log: views taken earlier may then read other bytes than they expect.
     pub(crate) generation: AtomicU64,
-    /// The log start that the `start` file holds, synced.
-    durable_start: AtomicU64,
+    /// What the `start` file holds, synced. Nothing at or above `local` may be unlinked.
+    durable: Mutex<Starts>,
     /// Version of the epochs that the file holds, synced.
     epochs_written: Mutex<u64>,
+    /// Held while the file is written; `durable` is held for memory work only.
     start_file: Mutex<()>,
     damaged: Mutex<Vec<Range<Offset>>>,
 }
 
 impl Shared {
-    pub(crate) fn new(durable_start: Offset, damaged: Vec<Range<Offset>>) -> Shared {
+    pub(crate) fn new(durable: Starts, damaged: Vec<Range<Offset>>) -> Shared {
         Shared {
-            durable_start: AtomicU64::new(durable_start.get()),
+            durable: Mutex::new(durable),
             damaged: Mutex::new(damaged),
             ..Shared::default()
         }
     }
 
-    pub(crate) fn durable_start(&self) -> Offset {
-        Offset::new(self.durable_start.load(Ordering::Acquire))
+    /// The starts that outlive a crash.
+    pub(crate) fn durable(&self) -> Starts {
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `write`, one at a time, which gets the durable starts and makes durable those that it returns.
+    pub(crate) fn write_starts(
+        &self,
+        write: impl FnOnce(Starts) -> Result<Starts, LogError>,
+    ) -> Result<(), LogError> {
+        let turn = self.start_file.lock();
+        let _turn = turn.unwrap_or_else(PoisonError::into_inner);
+        let written = write(self.durable())?;
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = written;
+        Ok(())
     }
 
     fn damaged_ranges(&self) -> MutexGuard<'_, Vec<Range<Offset>>> {
@@ -66,10 +79,10 @@ impl Shared {
         }
     }
 
-    /// Forgets damage outside `log_start..end`.
-    pub(crate) fn clip_damage(&self, log_start: Offset, end: Offset) {
+    /// Forgets damage outside `local_start..end`.
+    pub(crate) fn clip_damage(&self, local_start: Offset, end: Offset) {
         self.damaged_ranges().retain_mut(|range| {
-            range.start = range.start.max(log_start);
+            range.start = range.start.max(local_start);
             range.end = range.end.min(end);
             range.start < range.end
         });
@@ -141,53 +154,6 @@ pub(crate) fn write_epochs(
         *written = version;
     }
     Ok(())
-}
-
-/// Makes a log start durable.
-#[must_use]
-pub struct StartJob {
-    /// The partition.
-    pub key: PartitionKey,
-    /// The log start offset.
-    pub log_start: Offset,
-    pub(crate) env: Arc<LogEnv>,
-    pub(crate) shared: Arc<Shared>,
-    /// Above the partition's own, innermost first.
-    pub(crate) dirs: Vec<PathBuf>,
-}
-
-impl StartJob {
-    /// Writes and syncs, unless a later log start has been written already.
-    pub fn run(&self) -> Result<(), LogError> {
-        let turn = self.shared.start_file.lock();
-        let _turn = turn.unwrap_or_else(PoisonError::into_inner);
-        if self.shared.durable_start() >= self.log_start {
-            return Ok(());
-        }
-        let path = files::named(self.key, START);
-        let bytes = encode_start(self.log_start);
-        files::replace(&*self.env.disk, &path, &bytes, true)?;
-        sync_dirs(&self.env, &self.dirs)?;
-        let durable = &self.shared.durable_start;
-        durable.store(self.log_start.get(), Ordering::Release);
-        Ok(())
-    }
-}
-
-/// The same frame twice: nothing else holds this number, so one flipped bit must not lose it.
-fn encode_start(log_start: Offset) -> Vec<u8> {
-    let copy = frame(START_MAGIC, &log_start.get().to_le_bytes());
-    [copy.clone(), copy].concat()
-}
-
-/// The log start, from whichever copy is sound.
-pub(crate) fn decode_start(bytes: &[u8]) -> Option<Offset> {
-    let copy_bytes = encode_start(Offset::ZERO).len() / 2;
-    let mut copies = bytes.chunks(copy_bytes).filter_map(|copy| {
-        let payload = files::unframe(START_MAGIC, copy)?;
-        files::Fields(payload).offset()
-    });
-    copies.next()
 }
 
 pub(crate) fn sync_dirs(env: &LogEnv, dirs: &[PathBuf]) -> Result<(), LogError> {

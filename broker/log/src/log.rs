@@ -22,21 +22,23 @@ use std::sync::Arc;
 /// One partition's log.
 ///
 /// ```text
-///  log start              synced end       end
-///      |----- durable --------|-- written --|
-///  [ segment ][ segment ][ active segment ... ]
+///  log start     local start          synced end       end
+///      |- in the tier -|----- durable -----|-- written --|
+///                  [ segment ][ segment ][ active segment ... ]
 /// ```
 ///
-/// `log_start <= end` and `synced_end <= end` always. Offsets are dense: the next batch begins at `end`.
+/// `log_start <= local_start <= end` and `synced_end <= end` always. Offsets are dense: the next batch begins at `end`.
 pub struct Log {
     pub(crate) env: Arc<LogEnv>,
     pub(crate) key: PartitionKey,
     pub(crate) config: LogConfig,
     pub(crate) shared: Arc<Shared>,
-    /// In order of base offset, never empty; the last one is active. Those wholly below the log start wait for
+    /// In order of base offset, never empty; the last one is active. Those wholly below the local start wait for
     /// [`Log::reclaim`].
     pub(crate) segments: Arc<Vec<Arc<Segment>>>,
     pub(crate) log_start: Offset,
+    /// Never below `log_start`; everything between the two is in the tier.
+    pub(crate) local_start: Offset,
     pub(crate) synced_end: Offset,
     pub(crate) end: Offset,
     pub(crate) epochs: Arc<Epochs>,
@@ -104,7 +106,7 @@ impl Log {
         self.config = config;
     }
 
-    /// First offset that may be read.
+    /// First offset that may be read, from this disk or from the tier.
     pub fn log_start(&self) -> Offset {
         self.log_start
     }
@@ -155,9 +157,10 @@ impl Log {
         if self.epochs.last() != Some(epoch) {
             let epochs = Arc::make_mut(&mut self.epochs);
             epochs.begin(epoch, self.end);
-            // Not the log start: the batches before it in the first segment are read on the way to it.
+            // Not the log start alone: the batches before it in the first segment are read on the way to it. And not that
+            // segment alone: replicas ask about epochs whose records are in the tier.
             let first = self.segments.first().expect("a log has a segment");
-            epochs.forget_below(first.base_offset());
+            epochs.forget_below(first.base_offset().min(self.log_start));
             self.epochs_version += 1;
             file = Some((self.epochs_version, self.epochs.encode()));
             self.forget_state();

@@ -41,6 +41,27 @@ pub enum ProducerCheck {
     },
 }
 
+/// The producer state behind further batches: what stands at the end of a segment that came without a snapshot, or was
+/// not sealed yet. Takes and gives the bytes of a `.producers` file; a snapshot that does not verify counts as none. Headers
+/// say not when they were appended, so theirs count as appended no later than the newest of the snapshot.
+pub fn producers_after(
+    snapshot: Option<&[u8]>,
+    headers: impl Iterator<Item = BatchHeader>,
+    producers_max: usize,
+) -> Vec<u8> {
+    let mut producers = snapshot.and_then(Producers::decode).unwrap_or_default();
+    let newest_ms = producers.by_id.values().map(Producer::idle_since_ms).max();
+    for header in headers {
+        producers.apply(&header, producers_max, newest_ms.unwrap_or(i64::MIN));
+    }
+    producers.encode()
+}
+
+/// The highest producer id in the bytes of a `.producers` file; `None` if there is none, or they do not verify.
+pub fn highest_producer_id(snapshot: &[u8]) -> Option<i64> {
+    Producers::decode(snapshot)?.by_id.keys().max().copied()
+}
+
 /// State of all producers of a partition, by producer id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Producers {

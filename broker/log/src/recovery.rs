@@ -5,10 +5,11 @@ use crate::close::ClosedState;
 use crate::config::{LogConfig, LogEnv, Now, PartitionKey};
 use crate::epochs::Epochs;
 use crate::files::{self, APPEND_TIMES, EPOCHS, Names, PRODUCERS, START, STATE};
-use crate::jobs::{Shared, decode_start};
+use crate::jobs::Shared;
 use crate::log::Log;
 use crate::producers::Producers;
 use crate::segment::Segment;
+use crate::start::Starts;
 use crate::{LogError, MarkState};
 use headwater_record::Offset;
 use std::collections::VecDeque;
@@ -33,7 +34,8 @@ pub struct RecoveryReport {
     pub epochs_rebuilt: bool,
     /// Both mark slots were bad: the whole recovered log counts as below the mark.
     pub mark_lost: bool,
-    /// The log start was damaged: what delete-records hid may be visible again.
+    /// The log start was damaged: what delete-records hid may be visible again. The first offset on this disk counts as
+    /// the log start; if the tier holds more, see [`Log::restore_start`].
     pub start_lost: bool,
     /// There was no sound producer snapshot where one should be.
     pub producers_rebuilt: bool,
@@ -101,8 +103,9 @@ struct Opening {
 /// The parts of a log that differ by how it was opened.
 struct Opened {
     segments: Vec<Arc<Segment>>,
-    log_start: Offset,
-    durable_start: Offset,
+    starts: Starts,
+    /// What the `start` file holds.
+    durable: Starts,
     end: Offset,
     damaged: Vec<Range<Offset>>,
     epochs: Epochs,
@@ -115,7 +118,7 @@ struct Opened {
 /// What the `start` file says.
 enum Start {
     Absent,
-    At(Offset),
+    At(Starts),
     Damaged,
 }
 
@@ -145,9 +148,18 @@ impl Opening {
             return Ok(None);
         };
         // Deleting records may have moved it since.
-        let log_start = match self.start()? {
-            Start::At(start) => start.max(state.log_start),
-            Start::Absent | Start::Damaged => state.log_start,
+        let (starts, durable) = match self.start()? {
+            Start::At(file) => (Starts::new(file.log.max(state.log_start), file.local), file),
+            Start::Absent => {
+                let starts = Starts::new(state.log_start, state.log_start);
+                (starts, Starts::default())
+            }
+            // The first segment is the first one that there was.
+            Start::Damaged => {
+                let first = self.names.segments.first().copied();
+                let starts = Starts::new(state.log_start, first.unwrap_or_default());
+                (starts, Starts::default())
+            }
         };
         let mut append_times = self.append_times()?;
         append_times.assume_latest(state.latest_append_ms);
@@ -156,8 +168,8 @@ impl Opening {
         });
         let opened = Opened {
             segments: segments.collect(),
-            log_start,
-            durable_start: log_start,
+            starts,
+            durable,
             end: state.end,
             damaged: state.damaged,
             epochs,
@@ -218,14 +230,14 @@ impl Opening {
             return Ok(Start::Absent);
         }
         let bytes = files::read_small(&*self.env.disk, &files::named(self.key, START))?;
-        let start = bytes.and_then(|bytes| decode_start(&bytes));
-        Ok(start.map_or(Start::Damaged, Start::At))
+        let starts = bytes.and_then(|bytes| Starts::decode(&bytes));
+        Ok(starts.map_or(Start::Damaged, Start::At))
     }
 
     fn log(&self, opened: Opened) -> Log {
         let Opened {
             segments,
-            log_start,
+            starts,
             end,
             append_times,
             ..
@@ -237,13 +249,16 @@ impl Opening {
             let age_ms = u64::try_from(age_ms).unwrap_or(0);
             self.now.monotonic_ms.saturating_sub(age_ms)
         });
+        let shared = Shared::new(opened.durable, opened.damaged);
+        shared.clip_damage(starts.local, end);
         Log {
             env: Arc::clone(&self.env),
             key: self.key,
             config: self.config.clone(),
-            shared: Arc::new(Shared::new(opened.durable_start, opened.damaged)),
+            shared: Arc::new(shared),
             segments: Arc::new(segments),
-            log_start,
+            log_start: starts.log,
+            local_start: starts.local,
             synced_end: end,
             end,
             epochs: Arc::new(opened.epochs),

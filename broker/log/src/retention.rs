@@ -1,47 +1,70 @@
-//! The front of the log: what retention would take, moving the log start, unlinking what lies below it; and cutting
-//! the end (truncation by epoch).
+//! The front of the log: what retention would take, moving the log start, unlinking what lies below it.
 
 use crate::LogError;
 use crate::config::Now;
-use crate::jobs::StartJob;
 use crate::log::Log;
 use crate::segment::Segment;
+use crate::start::StartJob;
 use headwater_record::Offset;
 use std::sync::Arc;
 
 impl Log {
     /// The log start that time and size retention would set now: a segment's end, at most `committed`, never beyond the
-    /// active segment's beginning. `None` if there is nothing to take.
+    /// active segment's beginning. `None` if there is nothing to take. Sees the local segments only, so it is not asked
+    /// about a partition of which a part is in the tier.
     pub fn retention_plan(&self, now: Now, committed: Offset) -> Option<Offset> {
-        let (_, sealed) = self.segments.split_last()?;
-        let alive = |segment: &&Arc<Segment>| segment.end_offset() > self.log_start;
-        let mut left_bytes: u64 = self
+        self.front_to_go(committed, |segment, left_bytes| {
+            let kept_bytes = self.config.retention_bytes;
+            kept_bytes.is_some_and(|kept| left_bytes >= kept) || self.is_expired(segment, now)
+        })
+    }
+
+    /// The end of the last of the sealed segments on this disk that may go, oldest first and at most up to `limit`.
+    /// `may_go` gets a segment and what would be left without it, in bytes.
+    pub(crate) fn front_to_go(
+        &self,
+        limit: Offset,
+        may_go: impl Fn(&Segment, u64) -> bool,
+    ) -> Option<Offset> {
+        let local = self
             .segments
             .iter()
-            .filter(alive)
-            .map(|s| s.size_bytes())
-            .sum();
+            .filter(|segment| self.is_local(segment));
+        let mut left_bytes: u64 = local.map(|segment| segment.size_bytes()).sum();
         let mut plan = None;
-        for segment in sealed.iter().filter(alive) {
-            let size_bytes = segment.size_bytes();
-            let is_surplus = self
-                .config
-                .retention_bytes
-                .is_some_and(|kept| left_bytes - size_bytes >= kept);
-            let may_go = is_surplus || self.is_expired(segment, now);
-            if !may_go || segment.end_offset() > committed {
+        for segment in self.sealed_segments(limit) {
+            left_bytes -= segment.size_bytes();
+            if !may_go(segment, left_bytes) {
                 break;
             }
-            left_bytes -= size_bytes;
             plan = Some(segment.end_offset());
         }
         plan
     }
 
+    /// Whether the segment reaches above the local start: the others only wait to be unlinked.
+    pub(crate) fn is_local(&self, segment: &Segment) -> bool {
+        segment.end_offset() > self.local_start
+    }
+
+    /// The sealed segments on this disk that end at or below `limit`, oldest first.
+    pub(crate) fn sealed_segments(&self, limit: Offset) -> impl Iterator<Item = &Arc<Segment>> {
+        let sealed = self.segments.split_last().map(|(_, sealed)| sealed);
+        let sealed = sealed.unwrap_or_default().iter();
+        sealed
+            .filter(|segment| self.is_local(segment))
+            .take_while(move |segment| segment.end_offset() <= limit)
+    }
+
     /// Whether every record of the segment was appended longer ago than time retention keeps.
     pub(crate) fn is_expired(&self, segment: &Segment, now: Now) -> bool {
+        self.is_older(segment, self.config.retention_ms, now)
+    }
+
+    /// Whether every record of the segment was appended so long ago.
+    pub(crate) fn is_older(&self, segment: &Segment, kept_ms: Option<u64>, now: Now) -> bool {
         let latest = self.append_times.latest_below(segment.end_offset());
-        match (self.config.retention_ms, latest) {
+        match (kept_ms, latest) {
             (Some(kept_ms), Some(latest_ms)) => {
                 let kept_ms = i64::try_from(kept_ms).unwrap_or(i64::MAX);
                 latest_ms.saturating_add(kept_ms) <= now.wall_ms
@@ -50,8 +73,8 @@ impl Log {
         }
     }
 
-    /// Moves the log start (never back, never past `end`). Durable when the returned job has run. Whole segments below
-    /// are unlinked by `reclaim`, after that.
+    /// Moves the log start (never back, never past `end`), and the local start with it if that is lower. Durable when the
+    /// returned job has run. Whole segments below are unlinked by `reclaim`, after that.
     pub fn advance_start(&mut self, to: Offset) -> Result<StartJob, LogError> {
         self.check_usable()?;
         if to > self.end {
@@ -64,16 +87,23 @@ impl Log {
         if to > self.log_start {
             self.forget_state();
             self.log_start = to;
-            self.shared.clip_damage(to, self.end);
+            self.local_start = self.local_start.max(to);
+            self.shared.clip_damage(self.local_start, self.end);
             self.retire_active()?;
         }
-        Ok(StartJob {
+        Ok(self.start_job())
+    }
+
+    /// What makes both starts durable as they are now.
+    pub(crate) fn start_job(&self) -> StartJob {
+        StartJob {
             key: self.key,
             log_start: self.log_start,
+            local_start: self.local_start,
             env: Arc::clone(&self.env),
             shared: Arc::clone(&self.shared),
             dirs: self.unsynced_dirs_above(),
-        })
+        }
     }
 
     /// Seals the active segment if all of it lies below the log start, so that it can be reclaimed. On a full disk it stays
@@ -88,10 +118,10 @@ impl Log {
         }
     }
 
-    /// Unlinks at most `segments_max` segments that lie below the durable log start; returns whether more remain.
+    /// Unlinks at most `segments_max` segments that lie below the durable local start; returns whether more remain.
     /// Off-turn work.
     pub fn reclaim(&mut self, segments_max: usize) -> Result<bool, LogError> {
-        let durable_start = self.shared.durable_start().min(self.log_start);
+        let durable_start = self.shared.durable().local.min(self.local_start);
         let is_dead = |log: &Log| {
             let first = log.segments.first();
             log.segments.len() > 1 && first.is_some_and(|first| first.end_offset() <= durable_start)

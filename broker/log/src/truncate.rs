@@ -24,7 +24,7 @@ struct Boundary {
 impl Log {
     /// Cuts everything at and above `end`, and the whole of a batch that `end` falls into: lowers the mark and the
     /// epochs file and syncs both, then cuts and syncs. Blocking; after an I/O error the log is unusable until it is
-    /// opened again. Out of range if records would go that lie below the log start, or share a batch with it.
+    /// opened again. Out of range if records would go that lie below the local start, or share a batch with it.
     pub fn truncate(&mut self, end: Offset) -> Result<(), LogError> {
         self.check_usable()?;
         if end >= self.end {
@@ -35,11 +35,11 @@ impl Log {
             start: self.log_start,
             end: self.end,
         };
-        if end < self.log_start {
+        if end < self.local_start {
             return Err(out_of_range);
         }
         let boundary = self.boundary(end)?;
-        if boundary.offset < self.log_start {
+        if boundary.offset < self.local_start {
             return Err(out_of_range);
         }
         self.failed = true;
@@ -98,7 +98,7 @@ impl Log {
         active.set_index(None);
         self.end = end;
         self.synced_end = self.synced_end.min(end);
-        self.shared.clip_damage(self.log_start, end);
+        self.shared.clip_damage(self.local_start, end);
         if let Some(write) = self.append_times.truncate(end) {
             self.write_append_mark(write);
         }
@@ -114,7 +114,7 @@ impl Log {
         let segment = self
             .segments
             .get(at)
-            .expect("the log start is in a segment");
+            .expect("the local start is in a segment");
         let place = segment.locate(&self.env, &self.epochs, end)?;
         let reader = self.reader(segment)?.chunk_bytes(SCAN_CHUNK_BYTES);
         let context = Context {

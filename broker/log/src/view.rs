@@ -5,6 +5,7 @@ use crate::epochs::Epochs;
 use crate::jobs::Shared;
 use crate::limits::{BATCH_BYTES_MAX, SCAN_CHUNK_BYTES};
 use crate::log::Log;
+use crate::planted::{self, Bug};
 use crate::scan::{ChunkReader, Context, Step, Walk};
 use crate::segment::{Place, Segment};
 use crate::{DiskFile, LogError};
@@ -26,6 +27,7 @@ struct Snapshot {
     segments: Arc<Vec<Arc<Segment>>>,
     epochs: Arc<Epochs>,
     log_start: Offset,
+    local_start: Offset,
     end: Offset,
     /// Size of the last segment, which goes on growing.
     tail_bytes: u64,
@@ -52,14 +54,20 @@ impl LogView {
             segments: Arc::clone(&log.segments),
             epochs: Arc::clone(&log.epochs),
             log_start: log.log_start,
+            local_start: log.local_start,
             end: log.end,
             tail_bytes: log.active().size_bytes(),
         }))
     }
 
-    /// First offset that may be read.
+    /// First offset that may be read, from this disk or from the tier.
     pub fn log_start(&self) -> Offset {
         self.0.log_start
+    }
+
+    /// First offset on this disk.
+    pub fn local_start(&self) -> Offset {
+        self.0.local_start
     }
 
     /// Offset behind the last record.
@@ -69,7 +77,8 @@ impl LogView {
 
     /// Whole batches from the one that holds `from`, below `limit` (batches that begin at or above it are left out), at
     /// most `bytes_max` but at least one batch; nothing if `from` is the limit or the end. Every batch is verified by
-    /// CRC and context. Blocking.
+    /// CRC and context. What lies below the local start, or was dropped since the view was taken, is
+    /// [`LogError::NotLocal`]. Blocking.
     pub fn read(
         &self,
         from: Offset,
@@ -86,14 +95,30 @@ impl LogView {
                 next_offset: from,
             });
         }
-        let read = view
-            .part_of(from)
-            .and_then(|part| part.read(from, limit, bytes_max));
-        read.map_err(|error| view.explain(error, from))
+        if from < view.local_start {
+            return Err(view.not_local(from));
+        }
+        view.read(from, limit, bytes_max)
     }
 
-    /// First record at or after the log start with timestamp >= `timestamp_ms`, below `limit`: its offset and its
+    /// The same from within a sealed segment that is on its way to the tier, of which the front may lie below the log
+    /// start and the local start: objects hold whole segments.
+    pub fn read_sealed(
+        &self,
+        from: Offset,
+        limit: Offset,
+        bytes_max: usize,
+    ) -> Result<ReadSlice, LogError> {
+        match planted::is(Bug::UploadFromStart) {
+            false => self.0.read(from, limit.min(self.0.end), bytes_max),
+            true => self.read(from, limit, bytes_max),
+        }
+    }
+
+    /// First record at or after the local start with timestamp >= `timestamp_ms`, below `limit`: its offset and its
     /// timestamp. Opens only batches that may hold it, each within `decoded_bytes_max`. Damaged batches are passed over.
+    /// The tier is not looked at; [`LogError::NotLocal`] if a segment was dropped meanwhile: ask a new view, and the tier
+    /// before it.
     pub fn find_time(
         &self,
         timestamp_ms: i64,
@@ -103,14 +128,15 @@ impl LogView {
         let view = &*self.0;
         for at in 0..view.segments.len() {
             let Some(part) = view.part(at) else { break };
-            if part.end <= view.log_start {
+            if part.end <= view.local_start {
                 continue;
             }
             if part.segment.base_offset() >= limit {
                 break;
             }
             let found = part.find_time(timestamp_ms, limit, decoded_bytes_max);
-            let found = found.map_err(|error| view.explain(error, part.segment.base_offset()))?;
+            let first = part.segment.base_offset().max(view.local_start);
+            let found = found.map_err(|error| view.explain(error, first))?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -120,11 +146,25 @@ impl LogView {
 }
 
 impl Snapshot {
+    fn read(&self, from: Offset, limit: Offset, bytes_max: usize) -> Result<ReadSlice, LogError> {
+        let read = self
+            .part_of(from)
+            .and_then(|part| part.read(from, limit, bytes_max));
+        read.map_err(|error| self.explain(error, from))
+    }
+
     fn out_of_range(&self, asked: Offset) -> LogError {
         LogError::OutOfRange {
             asked,
-            start: self.log_start.max(self.shared.durable_start()),
+            start: self.log_start.max(self.shared.durable().log),
             end: self.end,
+        }
+    }
+
+    fn not_local(&self, asked: Offset) -> LogError {
+        LogError::NotLocal {
+            asked,
+            local_start: self.local_start.max(self.shared.durable().local),
         }
     }
 
@@ -133,17 +173,19 @@ impl Snapshot {
         self.shared.generation.load(Ordering::Acquire) != self.generation
     }
 
-    /// What a failure means: a segment that was deleted under the reader is out of range.
+    /// What a failure means: a segment that was deleted or dropped under the reader is no loss.
     fn explain(&self, error: LogError, asked: Offset) -> LogError {
-        match error {
-            LogError::DataLoss { .. } if self.is_stale() => self.out_of_range(asked),
-            LogError::Io { source, .. }
-                if source.kind() == io::ErrorKind::NotFound
-                    && (self.is_stale() || asked < self.shared.durable_start()) =>
-            {
-                self.out_of_range(asked)
-            }
-            error => error,
+        let is_gone = match &error {
+            LogError::DataLoss { .. } => true,
+            LogError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        };
+        let durable = self.shared.durable();
+        match is_gone {
+            true if asked < durable.log => self.out_of_range(asked),
+            true if asked < durable.local => self.not_local(asked),
+            true if self.is_stale() => self.out_of_range(asked),
+            _ => error,
         }
     }
 
@@ -182,9 +224,10 @@ impl Snapshot {
         }
     }
 
-    /// Remembers damage and makes it an error. What lies below the log start is no loss.
+    /// Remembers damage and makes it an error. What lies below the local start is no loss.
     fn damaged(&self, range: Range<Offset>) -> LogError {
-        let range = range.start.max(self.log_start)..range.end;
+        let local_start = self.local_start.max(self.shared.durable().local);
+        let range = range.start.max(local_start)..range.end;
         if range.start < range.end && !self.is_stale() {
             self.shared.add_damage(range.clone());
         }
@@ -225,7 +268,7 @@ impl<'a> Part<'a> {
     /// Whether the file is gone though nobody deleted it.
     fn is_lost(&self, error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::NotFound
-            && self.end > self.view.shared.durable_start()
+            && self.end > self.view.shared.durable().local
             && !self.view.is_stale()
     }
 
@@ -384,7 +427,7 @@ impl<'a> Part<'a> {
                 return Ok(None);
             }
             let may_hold = header.max_timestamp_ms >= timestamp_ms
-                && header.end_offset() > view.log_start
+                && header.end_offset() > view.local_start
                 && !header.is_control();
             if !may_hold {
                 continue;
@@ -396,7 +439,7 @@ impl<'a> Part<'a> {
             })?;
             let found = records.iter().find(|stored| {
                 stored.record.timestamp_ms >= timestamp_ms
-                    && stored.offset >= view.log_start
+                    && stored.offset >= view.local_start
                     && stored.offset < limit
             });
             if let Some(found) = found {

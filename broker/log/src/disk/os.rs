@@ -23,26 +23,23 @@ const SLICES_PER_WRITE_MAX: usize = 1024;
 /// The page cache drops whole pages only, so ranges to drop grow to this. The largest page size of Linux (arm64).
 const PAGE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A data directory of the operating system, locked for as long as this value lives.
+/// A directory of the operating system. A data directory is locked for as long as this value lives; a shared one is not.
 pub struct OsDisk {
     root: PathBuf,
     /// Holds the lock; the kernel releases it when the process dies, however it dies.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl OsDisk {
     /// Opens a data directory, making it if it is absent. Fails with `ResourceBusy` if another process has it open.
     pub fn open(root: &Path) -> io::Result<OsDisk> {
-        let root = std::path::absolute(root)?;
-        let made = root.ancestors().take_while(|dir| !dir.exists()).count();
-        std::fs::create_dir_all(&root)?;
-        // Each new directory is durable with the one above it.
-        for parent in root.ancestors().skip(1).take(made) {
-            File::open(parent)?.sync_all()?;
-        }
+        let root = make_root(root)?;
         let lock = open_file(&root.join(LOCK_FILE), true)?;
         match retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(OsDisk { root, _lock: lock }),
+            Ok(()) => Ok(OsDisk {
+                root,
+                _lock: Some(lock),
+            }),
             Err(Errno::WOULDBLOCK) => Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 format!(
@@ -54,10 +51,31 @@ impl OsDisk {
         }
     }
 
+    /// Opens a directory that other processes use at the same time, making it if it is absent: a tier that several brokers
+    /// share. Takes no lock and leaves no file of its own; what is in it is kept apart by names that nobody takes twice.
+    pub fn open_shared(root: &Path) -> io::Result<OsDisk> {
+        Ok(OsDisk {
+            root: make_root(root)?,
+            _lock: None,
+        })
+    }
+
     fn at(&self, path: &Path) -> io::Result<PathBuf> {
         check_path(path)?;
         Ok(self.root.join(path))
     }
+}
+
+/// The absolute path of a directory that is there, durably, when this returns.
+fn make_root(root: &Path) -> io::Result<PathBuf> {
+    let root = std::path::absolute(root)?;
+    let made = root.ancestors().take_while(|dir| !dir.exists()).count();
+    std::fs::create_dir_all(&root)?;
+    // Each new directory is durable with the one above it.
+    for parent in root.ancestors().skip(1).take(made) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(root)
 }
 
 fn open_file(path: &Path, create: bool) -> io::Result<File> {
@@ -101,6 +119,10 @@ impl Disk for OsDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(self.at(from)?, self.at(to)?)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(self.at(from)?, self.at(to)?)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -230,5 +252,30 @@ mod tests {
         );
         drop(first);
         OsDisk::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_shared_directory_is_made_and_used_by_several_at_once_without_a_file_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("no/tier/yet");
+        let first = OsDisk::open_shared(&root).unwrap();
+        let second = OsDisk::open_shared(&root).unwrap();
+        assert_eq!(first.list(Path::new("")).unwrap(), []);
+        first.open(Path::new("f"), true).unwrap();
+        let taken = second.link(Path::new("f"), Path::new("g"));
+        taken.unwrap();
+        assert!(first.exists(Path::new("g")).unwrap());
+        let _owned = OsDisk::open(&root).unwrap();
+        OsDisk::open_shared(&root).unwrap();
+    }
+
+    #[test]
+    fn a_shared_directory_keeps_the_contract() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Cell::new(0);
+        suite::run(|| {
+            made.set(made.get() + 1);
+            OsDisk::open_shared(&dir.path().join(format!("tier/{}", made.get()))).unwrap()
+        });
     }
 }

@@ -283,6 +283,11 @@ impl Disk for SimDisk {
         self.call(SimOp::Rename, from, |state| state.tree.rename(from, to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        check_path(from)?;
+        self.call(SimOp::Link, to, |state| state.tree.link(from, to))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call(SimOp::Remove, path, |state| state.tree.remove_file(path))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Checks one implementation; panics at the first broken promise. `make` returns a fresh, empty data directory.
 pub fn run<D: Disk>(make: impl Fn() -> D) {
-    let promises: [fn(&dyn Disk); 15] = [
+    let promises: [fn(&dyn Disk); 18] = [
         an_absent_file_is_not_found,
         all_slices_are_written_one_behind_the_other,
         a_read_is_short_only_at_the_end,
@@ -18,6 +18,9 @@ pub fn run<D: Disk>(make: impl Fn() -> D) {
         a_list_is_sorted_and_tells_directories,
         a_rename_replaces_a_file,
         a_rename_takes_a_directory_with_all_it_holds,
+        a_link_is_a_second_name_of_the_same_file,
+        a_link_never_takes_a_name_that_is_there,
+        a_file_goes_with_its_last_name,
         a_removed_file_stays_usable_where_it_is_open,
         handles_of_one_file_see_each_other,
         only_an_empty_directory_is_removed,
@@ -204,6 +207,51 @@ fn a_rename_takes_a_directory_with_all_it_holds(disk: &dyn Disk) {
     disk.create_dir_all(Path::new("e")).expect("a directory");
     let full = disk.rename(Path::new("e"), Path::new("c"));
     assert_eq!(kind(full), Some(io::ErrorKind::DirectoryNotEmpty));
+}
+
+fn a_link_is_a_second_name_of_the_same_file(disk: &dyn Disk) {
+    disk.create_dir_all(Path::new("d")).expect("a directory");
+    let file = create(disk, "f");
+    file.write_at(&[b"one"], 0).expect("a write");
+    disk.link(Path::new("f"), Path::new("d/g")).expect("a link");
+    file.write_at(&[b"ONE"], 0).expect("a write");
+    assert_eq!(read(&*create(disk, "d/g")), b"ONE");
+    disk.rename(Path::new("d/g"), Path::new("f"))
+        .expect("nothing to do");
+    assert!(disk.exists(Path::new("f")).expect("an answer"));
+    assert!(
+        disk.exists(Path::new("d/g")).expect("an answer"),
+        "a rename of a file to its other name does nothing"
+    );
+}
+
+fn a_link_never_takes_a_name_that_is_there(disk: &dyn Disk) {
+    for (path, text) in [("f", b"f"), ("g", b"g")] {
+        create(disk, path).write_at(&[text], 0).expect("a write");
+    }
+    disk.create_dir_all(Path::new("d")).expect("a directory");
+    let link = |from, to| kind(disk.link(Path::new(from), Path::new(to)));
+    for taken in ["f", "g", "d"] {
+        assert_eq!(link("f", taken), Some(io::ErrorKind::AlreadyExists));
+    }
+    assert_eq!(read(&*create(disk, "g")), b"g");
+    assert_eq!(link("absent", "h"), Some(io::ErrorKind::NotFound));
+    assert_eq!(link("f", "no/parent"), Some(io::ErrorKind::NotFound));
+    assert_eq!(link("d", "h"), Some(io::ErrorKind::PermissionDenied));
+    assert_eq!(link("f", "../h"), Some(io::ErrorKind::InvalidInput));
+    assert_eq!(link("../f", "h"), Some(io::ErrorKind::InvalidInput));
+    assert!(!disk.exists(Path::new("h")).expect("an answer"));
+}
+
+fn a_file_goes_with_its_last_name(disk: &dyn Disk) {
+    create(disk, "f").write_at(&[b"kept"], 0).expect("a write");
+    disk.link(Path::new("f"), Path::new("g")).expect("a link");
+    disk.remove_file(Path::new("f")).expect("a removal");
+    assert_eq!(read(&*create(disk, "g")), b"kept");
+    create(disk, "f");
+    disk.rename(Path::new("f"), Path::new("g"))
+        .expect("a rename");
+    assert_eq!(read(&*create(disk, "g")), b"");
 }
 
 fn a_removed_file_stays_usable_where_it_is_open(disk: &dyn Disk) {

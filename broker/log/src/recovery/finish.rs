@@ -56,7 +56,7 @@ impl Recovery<'_> {
             env.marks.write(shard, &[(key, self.end)])?;
         }
         let fewer_times = self.append_times.truncate(self.end);
-        if self.end > self.log_start {
+        if self.end > self.starts.local {
             self.append_times.assume_latest(self.opening.now.wall_ms);
         }
         self.report.damaged = self.damaged.clone();
@@ -64,8 +64,8 @@ impl Recovery<'_> {
         let entry_is_durable = self.changed || (!is_new && Some(self.mark) > active_base);
         let log = self.opening.log(Opened {
             segments: self.segments,
-            log_start: self.log_start,
-            durable_start: self.durable_start,
+            starts: self.starts,
+            durable: self.durable,
             end: self.end,
             damaged: self.damaged,
             epochs,

@@ -116,10 +116,10 @@ impl Bench {
     }
 }
 
-/// Every offset that can be read from the log start on; panics on an error.
+/// Every offset that can be read from the local start on; panics on an error.
 pub(crate) fn offsets(view: &LogView) -> Vec<u64> {
     let mut offsets = Vec::new();
-    let mut from = view.log_start();
+    let mut from = view.local_start();
     while from < view.end() {
         let slice = view.read(from, Offset::MAX, 700).unwrap();
         for batch in batches(slice.bytes) {

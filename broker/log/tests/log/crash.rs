@@ -15,6 +15,8 @@ struct Promise {
     end_max: u64,
     start_min: u64,
     start_max: u64,
+    local_min: u64,
+    local_max: u64,
     /// Values that an offset may hold: more than one while a truncation is under way.
     values: Vec<BTreeSet<u64>>,
 }
@@ -100,10 +102,26 @@ impl History {
 
     fn delete(&mut self, start: u64) {
         self.promise.start_max = start;
+        self.promise.local_max = self.promise.local_max.max(start);
         let job = self.log().advance_start(Offset::new(start)).unwrap();
         job.run().unwrap();
         self.keep();
         self.promise.start_min = start;
+        self.promise.local_min = self.promise.local_min.max(start);
+        while self.log().reclaim(1).unwrap() {}
+        self.keep();
+    }
+
+    /// Drops what is tiered: all that is sealed and lies below `to`. What is in the tier is there whatever happens here.
+    fn drop_local(&mut self, to: u64) {
+        let job = self.log().drop_local(Offset::new(to)).unwrap();
+        self.promise.local_max = job.local_start.get();
+        // Nothing may have gone yet.
+        self.log().reclaim(usize::MAX).unwrap();
+        self.keep();
+        job.run().unwrap();
+        self.keep();
+        self.promise.local_min = job.local_start.get();
         while self.log().reclaim(1).unwrap() {}
         self.keep();
     }
@@ -147,6 +165,23 @@ impl History {
         history.delete(210);
         history.append(1);
         history.stop();
+        history.epoch(8);
+        history.append(60);
+        history.sync();
+        history.drop_local(330);
+        history.append(4);
+        history.delete(300);
+        history.stop();
+        history.epoch(9);
+        history.append(60);
+        history.sync();
+        history.drop_local(u64::MAX);
+        let end = history.log().end().get();
+        history.truncate(end - 6);
+        history.epoch(10);
+        history.append(2);
+        history.delete(end - 10);
+        history.stop();
         history.images
     }
 }
@@ -168,6 +203,11 @@ fn check(disk: SimDisk, promise: &Promise, clean: bool, context: &str) -> Log {
         promise.synced <= end && end <= promise.end_max,
         "{context}: end {end}, {promise:?}"
     );
+    let local = log.local_start().get();
+    assert!(
+        promise.local_min.max(start) <= local && local <= promise.local_max,
+        "{context}: local start {local}, {promise:?}"
+    );
     assert_eq!(log.synced_end(), log.end());
     check_values(&log, promise, context);
     // The log goes on, and is found again after it.
@@ -183,7 +223,7 @@ fn check(disk: SimDisk, promise: &Promise, clean: bool, context: &str) -> Log {
 
 fn check_values(log: &Log, promise: &Promise, context: &str) {
     let view = log.view();
-    let mut next = view.log_start().get();
+    let mut next = view.local_start().get();
     while next < view.end().get() {
         let slice = view.read(Offset::new(next), Offset::MAX, 5_000).unwrap();
         for (offset, value) in values(&slice.bytes) {

@@ -3,11 +3,13 @@
 //!
 //! `HEADWATER_EXHAUSTIVE=1` takes every byte; otherwise a sample.
 
-use crate::common::{Bench, KEY, NOW, batch_of, batch_of_values, config, is_exhaustive, values};
+use crate::common::{
+    Bench, KEY, NOW, batch_of, batch_of_values, config, is_exhaustive, offsets, values,
+};
 use headwater_log::sim::{SimDisk, Survival};
 use headwater_log::{Log, LogConfig, LogError, Now, ProducerCheck, RecoveryReport};
 use headwater_record::{
-    BatchBuilder, BatchHeader, Compression, LeaderEpoch, Offset, ProducerIdentity, Record,
+    Batch, BatchBuilder, BatchHeader, Compression, LeaderEpoch, Offset, ProducerIdentity, Record,
 };
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -603,4 +605,48 @@ fn a_missing_segment_is_lost_and_nothing_else() {
             assert_eq!(read_all(&log), scene.expected(&[lost], scene.end));
         }
     }
+}
+
+/// One batch with a record for each value length.
+fn batch_of_lengths(lengths: &[usize]) -> Batch {
+    let mut builder = BatchBuilder::new(Compression::None);
+    for &length in lengths {
+        let record = Record {
+            value: Some(vec![b'v'; length].into()),
+            timestamp_ms: 7,
+            ..Default::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+#[test]
+fn an_index_of_other_batches_of_the_same_length_is_not_believed() {
+    let two = batch_of_lengths(&[300, 300]);
+    let same_length =
+        |&length: &usize| batch_of_lengths(&[length]).bytes().len() == two.bytes().len();
+    let one = batch_of_lengths(&[(300..900).find(same_length).unwrap()]);
+    let small = LogConfig {
+        segment_bytes: 700,
+        ..config()
+    };
+    let written = |first: &Batch| {
+        let bench = Bench::new();
+        let mut log = bench.open(small.clone());
+        bench.append(&mut log, first);
+        bench.append(&mut log, &two);
+        bench.sync(&mut log);
+        bench.disk.clone()
+    };
+    // What a crash brings back after a cut: the index that the segment had when it held another batch.
+    let (old, disk) = (written(&one), written(&two));
+    for extension in ["index", "timeindex"] {
+        let path = Log::dir(KEY).join(format!("{:020}.{extension}", 0));
+        disk.put(&path, &old.read(&path).unwrap());
+    }
+    let bench = Bench::on(disk);
+    let (log, report) = bench.reopen(small, false);
+    assert_eq!(report.damaged, []);
+    assert_eq!(offsets(&log.view()), [0, 1, 2, 3]);
 }

@@ -132,7 +132,7 @@ fn whatever_call_fails_the_synced_records_are_there_afterwards() {
                     synced <= end && end <= end_max,
                     "{synced} {end} {end_max} {context}"
                 );
-                let expected: Vec<u64> = (log.log_start().get()..end).collect();
+                let expected: Vec<u64> = (log.local_start().get()..end).collect();
                 assert!(offsets(&log.view()).ends_with(&expected), "{context}");
             }
             if struck == 0 {
@@ -166,6 +166,10 @@ fn run(bench: &Bench, log: &mut Log, synced: &mut u64, end_max: &mut u64) -> Res
             epoch = LeaderEpoch(epoch.0 + 1);
             log.begin_epoch(epoch).run()?;
             log.epoch_begun(epoch);
+        }
+        if n == 45 {
+            log.drop_local(Offset::new(*synced))?.run()?;
+            log.reclaim(1)?;
         }
         if n == 50 {
             log.advance_start(Offset::new(*synced))?.run()?;

@@ -1,8 +1,8 @@
-//! Random histories against a plain vector: append, roll, sync, read, truncate, delete, retain, stop, crash.
+//! Random histories against a plain vector: append, roll, sync, read, truncate, delete, retain, drop, stop, crash.
 
 use crate::common::{Bench, KEY, NOW, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::Survival;
-use headwater_log::{Log, LogConfig, LogError, Now};
+use headwater_log::{Log, LogConfig, LogError, LogView, Now};
 use headwater_record::{LeaderEpoch, Offset};
 use std::ops::Range;
 
@@ -28,13 +28,30 @@ impl Rng {
 
 /// What the log should hold.
 struct Model {
-    /// By offset; those below `start` count for nothing.
+    /// By offset; those below `start` count for nothing, those below `local` are in the tier.
     values: Vec<u64>,
     start: u64,
+    local: u64,
+    /// What is sure to be there after a crash.
+    durable_local: u64,
     synced: u64,
     epoch: u32,
     next_value: u64,
     now: Now,
+}
+
+impl Model {
+    /// A local start that was not durable may have gone back.
+    fn adopt_local(&mut self, log: &Log) {
+        let local = log.local_start().get();
+        assert!(
+            self.durable_local.max(self.start) <= local && local <= self.local,
+            "local start {local}, had {} and {} durable",
+            self.local,
+            self.durable_local
+        );
+        self.local = local;
+    }
 }
 
 struct History {
@@ -56,6 +73,8 @@ impl History {
         let model = Model {
             values: Vec::new(),
             start: 0,
+            local: 0,
+            durable_local: 0,
             synced: 0,
             epoch: 5,
             next_value: 1,
@@ -77,7 +96,7 @@ impl History {
     fn step(&mut self) {
         self.model.now.monotonic_ms += 10_000;
         self.model.now.wall_ms += 10_000;
-        match self.rng.below(0..40) {
+        match self.rng.below(0..42) {
             0..=17 => self.append(),
             18..=23 => self.sync(),
             24..=28 => self.read(),
@@ -90,6 +109,7 @@ impl History {
                 self.log().roll_if_due(now).unwrap();
             }
             35 | 36 => self.stop(),
+            40 | 41 => self.drop_local(),
             _ => self.crash(),
         }
         self.check();
@@ -124,7 +144,7 @@ impl History {
     }
 
     fn read(&mut self) {
-        let (start, end) = (self.model.start, self.model.values.len() as u64);
+        let (start, end) = (self.model.local, self.model.values.len() as u64);
         let from = self.rng.below(start..end + 1);
         let limit = self.rng.below(from..end + 2);
         let bytes_max = self.rng.below(1..2000) as usize;
@@ -153,11 +173,11 @@ impl History {
     }
 
     fn truncate(&mut self) {
-        let (start, end) = (self.model.start, self.model.values.len() as u64);
+        let (start, end) = (self.model.local, self.model.values.len() as u64);
         let to = self.rng.below(start.max(end.saturating_sub(20))..end + 1);
         let log = self.log.as_mut().unwrap();
         if let Err(error) = log.truncate(Offset::new(to)) {
-            // The batch that holds the log start stays whole.
+            // The batch that holds the local start stays whole.
             assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
             assert!(to - start < 5);
             return;
@@ -179,14 +199,57 @@ impl History {
         self.sync();
         let job = self.log().advance_start(Offset::new(to)).unwrap();
         self.model.start = to;
+        self.model.local = self.model.local.max(to);
         if self.rng.below(0..4) > 0 {
             job.run().unwrap();
+            self.model.durable_local = self.model.local;
             self.log().reclaim(2).unwrap();
         } else {
             self.crash_expecting(|model, log| {
                 assert!(log.log_start().get() <= model.start);
                 model.start = log.log_start().get();
             });
+        }
+    }
+
+    /// What is sealed and synced counts as tiered.
+    fn drop_local(&mut self) {
+        self.sync();
+        let end = self.model.values.len() as u64;
+        let asked = self.rng.below(self.model.start..end + 1);
+        let log = self.log.as_mut().unwrap();
+        let view = log.view();
+        let job = log.drop_local(Offset::new(asked)).unwrap();
+        let local = log.local_start().get();
+        assert!(local <= asked.max(self.model.local));
+        self.model.local = local;
+        if self.rng.below(0..3) > 0 {
+            job.run().unwrap();
+            self.model.durable_local = local;
+            let more = self.rng.below(0..5) as usize;
+            self.log().reclaim(more).unwrap();
+            self.read_held(&view);
+        } else if self.rng.below(0..2) > 0 {
+            self.crash();
+        }
+    }
+
+    /// A view from before a drop still answers, or says that what is asked for is not local any more.
+    fn read_held(&mut self, view: &LogView) {
+        for from in view.local_start().get()..view.end().get() {
+            match view.read(Offset::new(from), Offset::MAX, 1) {
+                Ok(slice) => {
+                    let mut read = values(&slice.bytes).into_iter();
+                    let value = self.model.values[from as usize];
+                    assert!(read.any(|found| found == (from, value)), "offset {from}");
+                }
+                Err(LogError::NotLocal { asked, local_start }) => {
+                    assert_eq!(asked.get(), from);
+                    assert_eq!(local_start.get(), self.model.local);
+                    assert!(from < self.model.local);
+                }
+                Err(error) => panic!("offset {from}: {error}"),
+            }
         }
     }
 
@@ -197,11 +260,17 @@ impl History {
         let (now, end) = (self.model.now, self.model.values.len() as u64);
         let log = self.log.as_mut().unwrap();
         log.set_config(config);
+        // What was dropped goes first, so that the bound at the end is about retention.
+        log.drop_local(Offset::ZERO).unwrap().run().unwrap();
+        while log.reclaim(1).unwrap() {}
+        self.model.durable_local = self.model.local;
         if let Some(start) = log.retention_plan(now, Offset::new(end)) {
-            assert!(start > log.log_start() && start <= log.end());
+            assert!(start > log.local_start() && start <= log.end());
             log.advance_start(start).unwrap().run().unwrap();
             while log.reclaim(1).unwrap() {}
             self.model.start = start.get();
+            self.model.local = start.get();
+            self.model.durable_local = start.get();
         }
         assert!(log.size_bytes() < 6000 + 2 * self.config.segment_bytes + 1000);
     }
@@ -233,6 +302,7 @@ impl History {
         assert_eq!(report.damaged, []);
         assert_eq!(report.cut, None);
         assert_eq!(log.end().get(), self.model.synced);
+        self.model.adopt_local(&log);
         self.log = Some(log);
         self.begin_epoch();
     }
@@ -275,6 +345,7 @@ impl History {
         self.model.values.truncate(end as usize);
         self.model.synced = end;
         adjust(&mut self.model, &log);
+        self.model.adopt_local(&log);
         self.log = Some(log);
         self.check();
         self.begin_epoch();
@@ -284,9 +355,16 @@ impl History {
         let log = self.log.as_ref().unwrap();
         assert_eq!(log.end().get(), self.model.values.len() as u64);
         assert_eq!(log.log_start().get(), self.model.start);
+        assert_eq!(log.local_start().get(), self.model.local);
         assert_eq!(log.synced_end().get(), self.model.synced);
         let view = log.view();
-        let mut from = view.log_start();
+        if let Some(below) = self.model.local.checked_sub(1)
+            && below >= self.model.start
+        {
+            let error = view.read(Offset::new(below), Offset::MAX, 1).unwrap_err();
+            assert!(matches!(error, LogError::NotLocal { .. }), "{error}");
+        }
+        let mut from = view.local_start();
         while from < view.end() {
             let slice = view.read(from, Offset::MAX, 10_000).unwrap();
             let read = values(&slice.bytes);

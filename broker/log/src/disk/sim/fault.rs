@@ -24,6 +24,8 @@ pub enum SimOp {
     CreateDir,
     /// `Disk::rename`.
     Rename,
+    /// `Disk::link`: the path is the new name.
+    Link,
     /// `Disk::remove_file` and `Disk::remove_dir`.
     Remove,
     /// `Disk::sync_dir`.

@@ -166,6 +166,58 @@ fn a_rename_between_directories_is_atomic_and_needs_both_synced() {
 }
 
 #[test]
+fn a_link_is_durable_when_the_directory_of_the_new_name_was_synced() {
+    let disk = SimDisk::new(1);
+    disk.put(Path::new("a/f"), b"data");
+    disk.put(Path::new("b/other"), b"");
+    disk.link(Path::new("a/f"), Path::new("b/f")).unwrap();
+    let found = |disk: &SimDisk, path: &str| -> Vec<bool> {
+        let after = (0..50).map(|seed| disk.crash(Survival::Seeded(seed)));
+        after
+            .map(|after| after.read(Path::new(path)).is_some())
+            .collect()
+    };
+    disk.sync_dir(Path::new("a")).unwrap();
+    let linked = found(&disk, "b/f");
+    assert!(linked.contains(&true) && linked.contains(&false));
+    assert!(!found(&disk, "a/f").contains(&false), "the old name stays");
+    disk.sync_dir(Path::new("b")).unwrap();
+    disk.remove_file(Path::new("a/f")).unwrap();
+    disk.sync_dir(Path::new("a")).unwrap();
+    let after = disk.crash(Survival::Nothing);
+    assert_eq!(after.read(Path::new("a/f")), None);
+    assert_eq!(after.read(Path::new("b/f")), Some(b"data".to_vec()));
+}
+
+#[test]
+fn a_file_takes_its_space_once_and_until_its_last_name_goes() {
+    let disk = SimDisk::new(1);
+    disk.put(Path::new("f"), &[1; 4096]);
+    disk.set_capacity(3 * 4096);
+    let free = |disk: &SimDisk| disk.space().unwrap().free_bytes / 4096;
+    disk.link(Path::new("f"), Path::new("g")).unwrap();
+    assert_eq!(free(&disk), 2);
+    disk.remove_file(Path::new("f")).unwrap();
+    assert_eq!(free(&disk), 2);
+    let crashed = disk.crash(Survival::Everything);
+    for disk in [disk, crashed] {
+        disk.remove_file(Path::new("g")).unwrap();
+        assert_eq!(free(&disk), 3);
+    }
+}
+
+#[test]
+fn a_link_that_was_ordered_to_fail_leaves_no_name() {
+    let disk = SimDisk::new(1);
+    disk.put(Path::new("f"), b"data");
+    let fault = disk.inject(Fault::once(SimOp::Link).on_path("g"));
+    disk.link(Path::new("f"), Path::new("g")).unwrap_err();
+    assert_eq!(disk.struck(fault), 1);
+    assert_eq!(disk.read(Path::new("g")), None);
+    disk.link(Path::new("f"), Path::new("g")).unwrap();
+}
+
+#[test]
 fn a_durable_change_brings_along_the_earlier_ones_of_its_names() {
     let disk = SimDisk::new(1);
     disk.put(Path::new("a/f"), b"first");

@@ -19,11 +19,11 @@ enum Node {
         live: BTreeMap<String, NodeId>,
         durable: BTreeMap<String, NodeId>,
     },
-    /// `named`: a live directory holds it.
+    /// `names`: how many live directories' entries lead to it.
     File {
         content: Content,
         handles: u32,
-        named: bool,
+        names: u32,
     },
 }
 
@@ -166,7 +166,7 @@ impl Tree {
                 let node = Node::File {
                     content: Content::default(),
                     handles: 0,
-                    named: true,
+                    names: 0,
                 };
                 let place = self.place(path)?;
                 self.add(place, node)
@@ -228,6 +228,19 @@ impl Tree {
         Ok(())
     }
 
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let node = self.find(from)?;
+        let to_place = self.place(to)?;
+        if self.exists(to)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if self.is_dir(node) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.change(node, None, Some(to_place));
+        Ok(())
+    }
+
     pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
         let node = self.file(path)?;
         let place = self.place(path)?;
@@ -256,13 +269,13 @@ impl Tree {
     fn change(&mut self, node: NodeId, from: Option<Place>, to: Option<Place>) {
         if let Some((dir, name)) = &from {
             self.dir_mut(*dir).remove(name);
-            self.set_named(node, false);
+            self.count_name(node, -1);
         }
         if let Some((dir, name)) = &to {
             if let Some(replaced) = self.dir_mut(*dir).insert(name.clone(), node) {
-                self.set_named(replaced, false);
+                self.count_name(replaced, -1);
             }
-            self.set_named(node, true);
+            self.count_name(node, 1);
         }
         let unsynced = [&from, &to]
             .into_iter()
@@ -278,9 +291,23 @@ impl Tree {
         self.sweep();
     }
 
-    fn set_named(&mut self, node: NodeId, is: bool) {
-        if let Some(Node::File { named, .. }) = self.nodes.get_mut(&node) {
-            *named = is;
+    fn count_name(&mut self, node: NodeId, more: i32) {
+        if let Some(Node::File { names, .. }) = self.nodes.get_mut(&node) {
+            *names = names.strict_add_signed(more);
+        }
+    }
+
+    /// Counts the names of every file anew.
+    fn count_names(&mut self) {
+        let mut leads_to = Vec::new();
+        for node in self.nodes.values_mut() {
+            match node {
+                Node::Dir { live, .. } => leads_to.extend(live.values().copied()),
+                Node::File { names, .. } => *names = 0,
+            }
+        }
+        for node in leads_to {
+            self.count_name(node, 1);
         }
     }
 
@@ -290,8 +317,8 @@ impl Tree {
             Node::File {
                 content,
                 handles,
-                named,
-            } if *named || *handles > 0 => content.allocated_pages(),
+                names,
+            } if *names > 0 || *handles > 0 => content.allocated_pages(),
             _ => 0,
         });
         files.sum()
@@ -355,14 +382,13 @@ impl Tree {
         for node in tree.nodes.values_mut() {
             match node {
                 Node::Dir { live, durable } => live.clone_from(durable),
-                Node::File { content, named, .. } => {
-                    *content = content.crashed(survival, rng);
-                    // Those that are not are about to be swept.
-                    *named = true;
-                }
+                Node::File { content, .. } => *content = content.crashed(survival, rng),
             }
         }
-        tree.without_handles()
+        // Only of what is reached: a name in a directory that is gone counts for nothing.
+        let mut tree = tree.without_handles();
+        tree.count_names();
+        tree
     }
 
     /// A copy that no open file belongs to.
