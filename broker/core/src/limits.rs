@@ -15,6 +15,13 @@ pub const NODE_NAME_BYTES_MAX: usize = 253;
 /// Bytes of a broker's version text, which nobody but us writes.
 pub const VERSION_BYTES_MAX: usize = 64;
 
+/// Tier heads in one command: a broker commits all of its heads at once, each about 80 bytes, and
+/// the command must stay well below [`COMMAND_BYTES_MAX`]. Who has more sends several.
+pub const TIER_HEADS_PER_COMMAND_MAX: usize = 10_000;
+/// Tier heads in the tombstones of all deleted topics, about 40 bytes each: what bounds the image
+/// while the tier is down and topics come and go.
+pub const TOMBSTONE_HEADS_MAX: usize = 1_000_000;
+
 /// Topics of a cluster. Ten times what is measured; the image is held in memory by every broker.
 pub const TOPICS_MAX: usize = 100_000;
 /// Partitions of one topic. One command carries the assignment of all of them.
@@ -30,6 +37,9 @@ pub const REPLICATION_FACTOR_DEFAULT: u32 = 3;
 /// Deleted topics whose data is not known to be gone. Each needs a broker to confirm it, so that
 /// a broker that never comes back cannot grow the image without end.
 pub const TOMBSTONES_MAX: usize = 100_000;
+/// Numbers that rise by one with each change of the image: where the API's numbers end. None comes
+/// near this; persisted ones above it are not ours.
+pub const NUMBER_MAX: u32 = i32::MAX as u32;
 /// Producer names of a cluster. They are kept for ever, about 300 bytes each.
 pub const NAMED_PRODUCERS_MAX: usize = 100_000;
 /// Producer ids handed to a broker at once: large enough that one command in a thousand

@@ -5,6 +5,7 @@ use std::ops::Range;
 use headwater_log::PartitionKey;
 use headwater_record::LeaderEpoch;
 
+use super::tier::TierHeadRefused;
 use crate::ids::{BrokerEpoch, BrokerId, ProducerId, TopicId};
 
 /// What an accepted command has changed. The image holds the rest.
@@ -49,9 +50,9 @@ pub enum Applied {
         /// How many partitions it had.
         partitions: u32,
     },
-    /// A broker's part of a deleted topic is gone.
+    /// A broker's part of a deleted topic is gone, or the tier's.
     TopicDeletionConfirmed {
-        /// Whether it was the last, so that the tombstone was dropped.
+        /// Whether it was the last part, so that the tombstone was dropped.
         last: bool,
     },
     /// These producer ids are nobody else's.
@@ -63,4 +64,29 @@ pub enum Applied {
         /// Its epoch; fences all lower ones.
         epoch: i16,
     },
+    /// New heads in the tier were judged.
+    TierHeads {
+        /// Whose head is the new one, in the order of the command.
+        committed: Vec<PartitionKey>,
+        /// Whose head is as it was, and why.
+        refused: Vec<(PartitionKey, TierHeadRefused)>,
+    },
+    /// The cluster is at a higher feature level.
+    FeatureLevelRaised {
+        /// The level.
+        level: u32,
+    },
+    /// The objects of the cluster that this one was restored from are its own now.
+    TierAdopted,
+}
+
+impl Applied {
+    /// Whether the image is another than before: its revision has risen.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Applied::Nothing => false,
+            Applied::TierHeads { committed, .. } => !committed.is_empty(),
+            _ => true,
+        }
+    }
 }

@@ -3,11 +3,14 @@
 use crate::ids::{BrokerEpoch, BrokerId, ClusterId, IncarnationId, Revision, StorageId, TopicId};
 use crate::names::{ProducerName, TopicName};
 
+use super::tier::CommitTierHeads;
 use super::topic_config::TopicConfig;
 
 /// The highest feature level that this program knows. Raised with each new kind of command, each
 /// change of a persisted format, and each change of what an old command does (placement included).
-pub const FEATURE_LEVEL: u32 = 1;
+pub const FEATURE_LEVEL: u32 = 2;
+/// The feature level of everything about the tier.
+pub(super) const TIER_LEVEL: u32 = 2;
 
 /// A change of the metadata. Each is judged alone, and accepted or refused as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +45,48 @@ pub enum Command {
         /// Its name.
         name: ProducerName,
     },
+    /// A leader's new heads in the tier. Each is judged alone; the command is accepted even if all
+    /// of them are refused, and then changes nothing.
+    CommitTierHeads(CommitTierHeads),
+    /// Nothing of a deleted topic is in the tier any more. Again changes nothing.
+    ConfirmTierDeleted {
+        /// The deleted topic.
+        id: TopicId,
+    },
+    /// Brokers older than this level never come back. Refused unless every broker that ever
+    /// registered knows it; a level that was reached already changes nothing.
+    RaiseFeatureLevel {
+        /// The new level, see [`FEATURE_LEVEL`].
+        level: u32,
+    },
+    /// A restored cluster takes the objects of the old one for its own. Again changes nothing.
+    AdoptTier {
+        /// The cluster that it was restored from.
+        cluster: ClusterId,
+    },
+}
+
+impl Command {
+    /// The feature level without which this command makes no sense. Who knows less must stop where
+    /// it reads the command.
+    pub(super) fn feature_level(&self) -> u32 {
+        match self {
+            Command::CreateTopic(create) => create.config.feature_level(),
+            Command::UpdateTopic(update) => update.config.feature_level(),
+            Command::DeleteTopic(delete) if delete.tiered => TIER_LEVEL,
+            Command::CommitTierHeads(_)
+            | Command::ConfirmTierDeleted { .. }
+            | Command::AdoptTier { .. } => TIER_LEVEL,
+            Command::RaiseFeatureLevel { level } => (*level).max(TIER_LEVEL),
+            Command::FormCluster(_)
+            | Command::RegisterBroker(_)
+            | Command::ConfirmIncarnation(_)
+            | Command::DeleteTopic(_)
+            | Command::ConfirmTopicDeleted { .. }
+            | Command::AllocateProducerIds { .. }
+            | Command::InitNamedProducer { .. } => 1,
+        }
+    }
 }
 
 /// See [`Command::FormCluster`].
@@ -118,4 +163,7 @@ pub struct UpdateTopic {
 pub struct DeleteTopic {
     /// The topic.
     pub id: TopicId,
+    /// Objects of it may be in a tier: the proposer has one. The tombstone then stays until
+    /// [`Command::ConfirmTierDeleted`], as it does where a partition has a head.
+    pub tiered: bool,
 }

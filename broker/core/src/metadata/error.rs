@@ -50,6 +50,12 @@ pub enum MetadataError {
         /// What this program knows.
         known: u64,
     },
+    /// New metadata was to be made where there is some.
+    #[error("{} is there already; give an empty data directory", path.display())]
+    Exists {
+        /// The file, relative to the data directory.
+        path: PathBuf,
+    },
     /// An earlier write failed, and what is on the disk is not known any more.
     #[error("the metadata takes nothing more after an earlier I/O error; restart the broker")]
     Failed,

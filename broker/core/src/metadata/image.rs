@@ -2,18 +2,22 @@
 
 mod brokers;
 mod producers;
+mod restore;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use headwater_log::PartitionKey;
 use headwater_record::LeaderEpoch;
 
 use super::applied::Applied;
 use super::command::{Command, FEATURE_LEVEL, FormCluster};
 use super::refused::Refused;
+use super::tier::{RestoredFrom, TierHead};
 use super::topic_config::TopicConfig;
 use crate::ids::{
     BrokerEpoch, BrokerId, ClusterId, IncarnationId, ProducerId, Revision, StorageId, TopicId,
@@ -37,6 +41,7 @@ pub struct Image {
     pub(super) named_producers: BTreeMap<ProducerName, NamedProducer>,
     pub(super) next_broker: BrokerId,
     pub(super) next_producer: ProducerId,
+    pub(super) restored_from: Option<RestoredFrom>,
 }
 
 /// What was formed.
@@ -91,7 +96,8 @@ pub struct Topic {
 /// Who holds and leads a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Partition {
-    /// The brokers that hold it; the first is preferred as leader.
+    /// The brokers that hold it; the first is preferred as leader. Empty only in a restored image
+    /// before its first broker has registered.
     pub replicas: Vec<BrokerId>,
     /// Who leads it.
     pub leader: Option<BrokerId>,
@@ -101,17 +107,23 @@ pub struct Partition {
     pub isr: Vec<BrokerId>,
     /// Rises with every change of leader or in-sync replicas.
     pub epoch: u32,
+    /// What of it is in the tier; `None` if nothing ever was.
+    pub tier: Option<TierHead>,
 }
 
-/// A deleted topic of which replicas may still be on disks.
+/// A deleted topic of which replicas may still be on disks, or objects in the tier.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tombstone {
     /// What it was called.
     pub name: TopicName,
     /// How many partitions it had.
     pub partitions: u32,
-    /// Brokers that have not confirmed that theirs are gone. Never empty.
+    /// Brokers that have not confirmed that theirs are gone. Empty only while `tiered`.
     pub brokers: BTreeSet<BrokerId>,
+    /// Objects may be in the tier still.
+    pub tiered: bool,
+    /// The heads of its partitions, by number, where there were some. Empty unless `tiered`.
+    pub heads: BTreeMap<u32, TierHead>,
 }
 
 /// A producer that is known by name.
@@ -136,6 +148,7 @@ impl Default for Image {
             named_producers: BTreeMap::new(),
             next_broker: BrokerId(1),
             next_producer: ProducerId(1),
+            restored_from: None,
         }
     }
 }
@@ -147,6 +160,7 @@ impl Image {
         if self.cluster.is_none() && !matches!(command, Command::FormCluster(_)) {
             return Err(Refused::NotFormed);
         }
+        self.check_feature_level(command)?;
         let applied = match command {
             Command::FormCluster(form) => self.form_cluster(form)?,
             Command::RegisterBroker(register) => self.register_broker(register)?,
@@ -157,8 +171,12 @@ impl Image {
             Command::ConfirmTopicDeleted { id, broker } => self.confirm_topic_deleted(*id, *broker),
             Command::AllocateProducerIds { count } => self.allocate_producer_ids(*count)?,
             Command::InitNamedProducer { name } => self.init_named_producer(name)?,
+            Command::CommitTierHeads(commit) => self.commit_tier_heads(commit)?,
+            Command::ConfirmTierDeleted { id } => self.confirm_tier_deleted(*id),
+            Command::RaiseFeatureLevel { level } => self.raise_feature_level(*level)?,
+            Command::AdoptTier { cluster } => self.adopt_tier(*cluster)?,
         };
-        if applied != Applied::Nothing {
+        if applied.changes() {
             self.revision = self.next_revision();
         }
         Ok(applied)
@@ -177,6 +195,11 @@ impl Image {
     /// The cluster, once it is formed.
     pub fn cluster(&self) -> Option<Cluster> {
         self.cluster
+    }
+
+    /// The cluster that this one was restored from, if it was.
+    pub fn restored_from(&self) -> Option<RestoredFrom> {
+        self.restored_from
     }
 
     /// A broker by id.
@@ -199,16 +222,39 @@ impl Image {
         self.names.get(&id).and_then(|name| self.topic(name))
     }
 
+    /// A partition by the log engine's key.
+    pub fn partition(&self, key: PartitionKey) -> Option<&Partition> {
+        let topic = self.topic_by_id(TopicId(key.topic))?;
+        topic.partitions.get(key.index as usize)
+    }
+
     /// All topics, by name.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.values().map(Arc::as_ref)
     }
 
-    /// Deleted topics whose replicas are not all known to be gone, by id.
+    /// Deleted topics whose replicas and objects are not all known to be gone, by id.
     pub fn tombstones(&self) -> impl Iterator<Item = (TopicId, &Tombstone)> {
         self.tombstones
             .iter()
             .map(|(id, tombstone)| (*id, tombstone))
+    }
+
+    /// An image with the cluster and one topic and nothing else: what a bucket keeps of each topic. No partition has a
+    /// replica in it, because it has no brokers.
+    pub fn with_topic_alone(&self, id: TopicId) -> Image {
+        let mut image = Image {
+            revision: self.revision,
+            feature_level: self.feature_level,
+            cluster: self.cluster,
+            next_broker: self.next_broker,
+            next_producer: self.next_producer,
+            ..Image::default()
+        };
+        if let Some(topic) = self.topic_by_id(id) {
+            image.take_topic(topic);
+        }
+        image
     }
 
     /// Names of topics that somebody may have meant, nearest first: of the same name elsewhere, and
@@ -247,6 +293,39 @@ impl Image {
 
     pub(super) fn next_revision(&self) -> Revision {
         Revision(self.revision.0 + 1)
+    }
+
+    fn partition_mut(&mut self, key: PartitionKey) -> Option<&mut Partition> {
+        let name = self.names.get(&TopicId(key.topic))?;
+        let topic = self.topics.get_mut(name)?;
+        // Looked up first: nothing is copied for a partition that is not there.
+        topic.partitions.get(key.index as usize)?;
+        Arc::make_mut(topic).partitions.get_mut(key.index as usize)
+    }
+
+    fn check_feature_level(&self, command: &Command) -> Result<(), Refused> {
+        let (needed, present) = (command.feature_level(), self.feature_level);
+        match command {
+            // What reaches a level does not need it.
+            Command::RaiseFeatureLevel { .. } => Ok(()),
+            _ if needed > present => Err(Refused::FeatureLevel { needed, present }),
+            _ => Ok(()),
+        }
+    }
+
+    /// It never goes back: what was accepted at a level stays in the image.
+    fn raise_feature_level(&mut self, level: u32) -> Result<Applied, Refused> {
+        if level <= self.feature_level {
+            return Ok(Applied::Nothing);
+        }
+        let known = self.brokers().map(|broker| broker.feature_level_max).min();
+        let known = known.unwrap_or(self.feature_level);
+        if level > known {
+            let asked = level;
+            return Err(Refused::FeatureLevelUnknown { asked, known });
+        }
+        self.feature_level = level;
+        Ok(Applied::FeatureLevelRaised { level })
     }
 
     fn form_cluster(&mut self, form: &FormCluster) -> Result<Applied, Refused> {

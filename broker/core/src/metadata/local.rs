@@ -76,11 +76,7 @@ impl LocalBackend {
     /// [`MetadataError::Damaged`] where something that was acknowledged cannot be read: the broker
     /// must not start with less.
     pub fn open(disk: Arc<dyn Disk>) -> Result<LocalBackend, MetadataError> {
-        let (root, dir) = (Path::new(""), Path::new(DIR));
-        disk.create_dir_all(dir)
-            .map_err(MetadataError::io("create", dir))?;
-        disk.sync_dir(root)
-            .map_err(MetadataError::io("sync", root))?;
+        create_dir(disk.as_ref())?;
         let exists = |path| {
             disk.exists(path)
                 .map_err(MetadataError::io("look for", path))
@@ -99,10 +95,10 @@ impl LocalBackend {
         }
         let (mark, state) = MarkFile::open(disk.as_ref(), Path::new(MARK))?;
         let backend = match state {
-            MarkState::None if !has_log => LocalBackend::create(disk, mark),
+            MarkState::None if !has_log => LocalBackend::create(disk, mark, Image::default()),
             // The log comes after the first mark: the stop came in between.
             MarkState::Some { mark: first, .. } if !has_log && first.generation == 0 => {
-                LocalBackend::create(disk, mark)
+                LocalBackend::create(disk, mark, Image::default())
             }
             MarkState::None => Err(damaged(MARK, "neither slot of the sync mark can be read")),
             MarkState::Some { .. } if !has_log => Err(damaged(LOG, "the file is missing")),
@@ -123,11 +119,34 @@ impl LocalBackend {
         Ok(backend)
     }
 
-    fn create(disk: Arc<dyn Disk>, mut mark: MarkFile) -> Result<LocalBackend, MetadataError> {
+    /// Makes new metadata that begins with `image`, such as [`Image::restored`] makes. Everything
+    /// else that belongs to the image may be there already and should be: this is the last step of
+    /// a restore, without which [`LocalBackend::open`] refuses a directory with partitions in it.
+    ///
+    /// # Errors
+    /// [`MetadataError::Exists`] where there is metadata, be it half made.
+    pub fn create_with(disk: Arc<dyn Disk>, image: Image) -> Result<LocalBackend, MetadataError> {
+        for path in [LOG, MARK].map(Path::new) {
+            if disk
+                .exists(path)
+                .map_err(MetadataError::io("look for", path))?
+            {
+                return Err(MetadataError::Exists { path: path.into() });
+            }
+        }
+        create_dir(disk.as_ref())?;
+        let (mark, _) = MarkFile::open(disk.as_ref(), Path::new(MARK))?;
+        LocalBackend::create(disk, mark, image)
+    }
+
+    fn create(
+        disk: Arc<dyn Disk>,
+        mut mark: MarkFile,
+        image: Image,
+    ) -> Result<LocalBackend, MetadataError> {
         mark.write_both(0, 0)?;
         let dir = Path::new(DIR);
         disk.sync_dir(dir).map_err(MetadataError::io("sync", dir))?;
-        let image = Image::default();
         let (log, end) = write_new(disk.as_ref(), 1, &image)?;
         put_in_place(disk.as_ref(), log.as_ref())?;
         mark.write_both(1, end)?;
@@ -324,6 +343,13 @@ impl fmt::Debug for LocalBackend {
             .field("failed", &self.failed)
             .finish_non_exhaustive()
     }
+}
+
+fn create_dir(disk: &dyn Disk) -> Result<(), MetadataError> {
+    let (root, dir) = (Path::new(""), Path::new(DIR));
+    disk.create_dir_all(dir)
+        .map_err(MetadataError::io("create", dir))?;
+    disk.sync_dir(root).map_err(MetadataError::io("sync", root))
 }
 
 /// Writes a new log beside the old one; the log and its length.

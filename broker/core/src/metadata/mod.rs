@@ -14,6 +14,7 @@ mod local;
 mod refused;
 #[cfg(test)]
 mod testing;
+mod tier;
 mod topic_config;
 mod wire;
 
@@ -27,4 +28,6 @@ pub use identity::{Identity, Opened};
 pub use image::{Broker, Cluster, Image, NamedProducer, Partition, Tombstone, Topic};
 pub use local::{LocalBackend, MetadataReport};
 pub use refused::{Refused, RefusedKind};
+pub use tier::{CommitTierHeads, RestoredFrom, TierHead, TierHeadCommit, TierHeadRefused};
 pub use topic_config::{ConfigError, Durability, EffectiveConfig, Retention, TopicConfig};
+pub use wire::WireError;

@@ -141,6 +141,33 @@ pub enum Refused {
         /// What the broker knows.
         level: u32,
     },
+    /// The cluster's feature level is too low for the command.
+    #[error(
+        "this needs feature level {needed}, the cluster is at {present}; upgrade every broker, then \
+         raise the level"
+    )]
+    FeatureLevel {
+        /// What the command needs.
+        needed: u32,
+        /// What the cluster is at.
+        present: u32,
+    },
+    /// Not every broker knows a feature level.
+    #[error(
+        "feature level {asked} is above {known}, which is what every broker knows; upgrade them"
+    )]
+    FeatureLevelUnknown {
+        /// What was asked for.
+        asked: u32,
+        /// The highest that every broker knows.
+        known: u32,
+    },
+    /// The tier of another cluster was to be adopted than the one that this cluster comes from.
+    #[error("this cluster was not restored from cluster {cluster}; name the one it comes from")]
+    NotRestoredFrom {
+        /// What was named.
+        cluster: ClusterId,
+    },
 }
 
 /// What sort of refusal it is, so that an edge can choose its code.
@@ -180,7 +207,10 @@ impl Refused {
             | Refused::NotEnoughBrokers { .. }
             | Refused::NotTheFirstStorage { .. }
             | Refused::NodeNameTaken { .. }
-            | Refused::BrokerTooOld { .. } => RefusedKind::Precondition,
+            | Refused::BrokerTooOld { .. }
+            | Refused::FeatureLevel { .. }
+            | Refused::FeatureLevelUnknown { .. }
+            | Refused::NotRestoredFrom { .. } => RefusedKind::Precondition,
         }
     }
 
@@ -204,6 +234,9 @@ impl Refused {
             Refused::NotTheFirstStorage { .. } => "NOT_THE_FIRST_STORAGE",
             Refused::NodeNameTaken { .. } => "NODE_NAME_TAKEN",
             Refused::BrokerTooOld { .. } => "BROKER_TOO_OLD",
+            Refused::FeatureLevel { .. } => "FEATURE_LEVEL_TOO_LOW",
+            Refused::FeatureLevelUnknown { .. } => "FEATURE_LEVEL_UNKNOWN",
+            Refused::NotRestoredFrom { .. } => "NOT_RESTORED_FROM",
         }
     }
 
@@ -215,6 +248,8 @@ impl Refused {
             Refused::PartitionsShrink { .. } => Some("partitions"),
             Refused::NotEnoughBrokers { .. } => Some("replication_factor"),
             Refused::RevisionMismatch { .. } => Some("revision"),
+            Refused::FeatureLevelUnknown { .. } => Some("level"),
+            Refused::NotRestoredFrom { .. } => Some("cluster"),
             _ => None,
         }
     }
@@ -280,6 +315,14 @@ impl Refused {
             Refused::BrokerTooOld { needed, level } => {
                 vec![("needed", needed.to_string()), ("level", level.to_string())]
             }
+            Refused::FeatureLevel { needed, present } => vec![
+                ("needed", needed.to_string()),
+                ("present", present.to_string()),
+            ],
+            Refused::FeatureLevelUnknown { asked, known } => {
+                vec![("asked", asked.to_string()), ("known", known.to_string())]
+            }
+            Refused::NotRestoredFrom { cluster } => vec![("cluster_id", cluster.to_string())],
             Refused::NotFormed => Vec::new(),
         }
     }

@@ -53,6 +53,27 @@ pub(super) fn create(topic: &str, number: u128, partitions: u32) -> CreateTopic 
     }
 }
 
+/// An image that the program of feature level 1 has written, in hexadecimal: broker 1, topic
+/// `orders` with settings, the tombstone of another, producers. Frozen.
+pub(super) const LEVEL_1: &str = "\
+    080110081a240a10000000000000000000000000000000c1121000000000000000000000000000000051223b\
+    08011210000000000000000000000000000000511a0862726f6b65722d312205302e312e3028083210000000\
+    0000000000000000000000010238012a520a1000000000000000000000000000007001120e64656661756c74\
+    2f6f72646572731a070880b89929280220012a0c0a01011001180122010128012a0c0a010110011801220101\
+    28013080d095ffbc31380332250a1000000000000000000000000000007002120c64656661756c742f676f6e\
+    6518012201013a0b0a0673686f702f7010e907400248ea07";
+
+/// The bytes of [`LEVEL_1`].
+pub(super) fn level_1_bytes() -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&LEVEL_1[at..at + 2], 16).unwrap();
+    (0..LEVEL_1.len()).step_by(2).map(byte).collect()
+}
+
+/// A cluster from before the tier.
+pub(super) fn level_1() -> Image {
+    Image::decode(&level_1_bytes()).unwrap()
+}
+
 /// A formed cluster of that many brokers.
 pub(super) fn cluster(brokers: u128) -> Image {
     let mut image = Image::default();

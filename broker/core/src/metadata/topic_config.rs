@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use headwater_record::Compression;
 
+use super::command::TIER_LEVEL;
 use crate::limits::{
     CONFIG_MS_MAX, MESSAGE_BYTES, REPLICATION_FACTOR_MAX, SEGMENT_BYTES, SEGMENT_MS,
 };
@@ -74,6 +75,14 @@ pub struct TopicConfig {
     pub timestamp_ahead_ms_max: Option<u64>,
     /// How many replicas must be in sync for `Acks::All`.
     pub min_in_sync_replicas: Option<u32>,
+    /// Upload sealed segments to the tier, if the broker has one.
+    pub tiering: Option<bool>,
+    /// Drop the local copy of what is in the tier this many milliseconds after it was appended: 0
+    /// at once; unbounded as late as `retention_ms` deletes it.
+    pub local_retention_ms: Option<Retention>,
+    /// Drop the oldest local copies of what is in the tier while a partition has more than this
+    /// many bytes on the local disk: 0 at once; unbounded as late as `retention_bytes` deletes it.
+    pub local_retention_bytes: Option<Retention>,
 }
 
 /// Settings in force: a topic's own over the broker's defaults.
@@ -97,6 +106,12 @@ pub struct EffectiveConfig {
     pub timestamp_ahead_ms_max: u64,
     /// See [`TopicConfig::min_in_sync_replicas`].
     pub min_in_sync_replicas: u32,
+    /// See [`TopicConfig::tiering`].
+    pub tiering: bool,
+    /// See [`TopicConfig::local_retention_ms`].
+    pub local_retention_ms: Retention,
+    /// See [`TopicConfig::local_retention_bytes`].
+    pub local_retention_bytes: Retention,
 }
 
 /// A setting that cannot be.
@@ -114,14 +129,17 @@ pub struct ConfigError {
 impl TopicConfig {
     /// Whether every setting lies in its range. `replication_factor` is the topic's.
     pub fn validate(&self, replication_factor: u32) -> Result<(), ConfigError> {
-        let retention = |field, given: Option<Retention>, max: u64| match given {
-            Some(Retention::Bounded(value)) => {
-                within(field, Some(value), &(1..=max), ", or -1 to keep everything")
-            }
-            Some(Retention::Unbounded) | None => Ok(()),
-        };
-        retention("retention_ms", self.retention_ms, CONFIG_MS_MAX)?;
-        retention("retention_bytes", self.retention_bytes, i64::MAX as u64)?;
+        let bound = |given: Option<Retention>| given.and_then(Retention::bound);
+        let (ms, bytes) = (1..=CONFIG_MS_MAX, 1..=i64::MAX as u64);
+        let more = ", or -1 to keep everything";
+        within("retention_ms", bound(self.retention_ms), &ms, more)?;
+        within("retention_bytes", bound(self.retention_bytes), &bytes, more)?;
+        let (ms, bytes) = (0..=CONFIG_MS_MAX, 0..=i64::MAX as u64);
+        let more = ", or -1 to keep local copies as long as the records";
+        let given = bound(self.local_retention_ms);
+        within("local_retention_ms", given, &ms, more)?;
+        let given = bound(self.local_retention_bytes);
+        within("local_retention_bytes", given, &bytes, more)?;
         within("segment_bytes", self.segment_bytes, &SEGMENT_BYTES, "")?;
         within("segment_ms", self.segment_ms, &SEGMENT_MS, "")?;
         let message_bytes = u64::from(*MESSAGE_BYTES.start())..=u64::from(*MESSAGE_BYTES.end());
@@ -143,6 +161,14 @@ impl TopicConfig {
         )
     }
 
+    /// The feature level that these settings need.
+    pub(super) fn feature_level(&self) -> u32 {
+        let of_the_tier = self.tiering.is_some()
+            || self.local_retention_ms.is_some()
+            || self.local_retention_bytes.is_some();
+        if of_the_tier { TIER_LEVEL } else { 1 }
+    }
+
     /// What is in force where these are a topic's own settings.
     pub fn effective(&self, defaults: &EffectiveConfig) -> EffectiveConfig {
         EffectiveConfig {
@@ -159,6 +185,13 @@ impl TopicConfig {
             min_in_sync_replicas: self
                 .min_in_sync_replicas
                 .unwrap_or(defaults.min_in_sync_replicas),
+            tiering: self.tiering.unwrap_or(defaults.tiering),
+            local_retention_ms: self
+                .local_retention_ms
+                .unwrap_or(defaults.local_retention_ms),
+            local_retention_bytes: self
+                .local_retention_bytes
+                .unwrap_or(defaults.local_retention_bytes),
         }
     }
 }
@@ -217,6 +250,18 @@ mod tests {
             |c| c.min_in_sync_replicas = Some(4),
             Some("min_in_sync_replicas is 4; give 1 to 3 (the replication factor)"),
         );
+        check(|c| c.local_retention_ms = Some(Retention::Bounded(0)), None);
+        check(
+            |c| c.local_retention_bytes = Some(Retention::Unbounded),
+            None,
+        );
+        check(
+            |c| c.local_retention_ms = Some(Retention::Bounded(CONFIG_MS_MAX + 1)),
+            Some(
+                "local_retention_ms is 3153600000001; give 0 to 3153600000000, or -1 to keep local \
+                 copies as long as the records",
+            ),
+        );
     }
 
     #[test]
@@ -231,16 +276,23 @@ mod tests {
             message_bytes_max: 1 << 20,
             timestamp_ahead_ms_max: 3_600_000,
             min_in_sync_replicas: 1,
+            tiering: true,
+            local_retention_ms: Retention::Bounded(86_400_000),
+            local_retention_bytes: Retention::Unbounded,
         };
         assert_eq!(TopicConfig::default().effective(&defaults), defaults);
         let own = TopicConfig {
             retention_ms: Some(Retention::Unbounded),
             durability: Some(Durability::Replicated),
+            tiering: Some(false),
+            local_retention_bytes: Some(Retention::Bounded(0)),
             ..TopicConfig::default()
         };
         let expected = EffectiveConfig {
             retention_ms: Retention::Unbounded,
             durability: Durability::Replicated,
+            tiering: false,
+            local_retention_bytes: Retention::Bounded(0),
             ..defaults.clone()
         };
         assert_eq!(own.effective(&defaults), expected);

@@ -9,20 +9,24 @@ mod image;
 mod tests;
 
 pub(super) use command::{decode_command, encode_command};
-use headwater_record::Compression;
+use headwater_record::{Compression, LeaderEpoch, Offset};
 pub(super) use image::{decode_image, encode_image};
 
+use super::tier::TierHead;
 use super::topic_config::{Durability, Retention, TopicConfig};
 use crate::names::{ProducerName, TopicName};
 
 /// Why persisted bytes are not what they should be, although their checksum is right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WireError {
+pub enum WireError {
     /// A newer program wrote it.
     #[error("{what} {found} is newer than {known}")]
     Newer {
+        /// What is newer.
         what: &'static str,
+        /// What stands there.
         found: u64,
+        /// What this program knows.
         known: u64,
     },
     /// It makes no sense.
@@ -53,6 +57,42 @@ fn producer_name(text: &str) -> Result<ProducerName, WireError> {
     ProducerName::parse(text, "").map_err(|error| WireError::Malformed(error.to_string()))
 }
 
+/// The head of a partition in the tier.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct HeadMessage {
+    #[prost(uint64, tag = "1")]
+    number: u64,
+    #[prost(uint32, tag = "2")]
+    leader_epoch: u32,
+    #[prost(uint64, tag = "3")]
+    start: u64,
+    #[prost(uint64, tag = "4")]
+    end: u64,
+}
+
+impl From<&TierHead> for HeadMessage {
+    fn from(head: &TierHead) -> HeadMessage {
+        HeadMessage {
+            number: head.number,
+            leader_epoch: head.leader_epoch.0,
+            start: head.start.get(),
+            end: head.end.get(),
+        }
+    }
+}
+
+impl HeadMessage {
+    /// What was written; whether it can be a head is for the reader to judge.
+    fn read(self) -> TierHead {
+        TierHead {
+            number: self.number,
+            leader_epoch: LeaderEpoch(self.leader_epoch),
+            start: Offset::new(self.start),
+            end: Offset::new(self.end),
+        }
+    }
+}
+
 /// Settings of a topic. Absent is absent; retention is -1 without a bound.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ConfigMessage {
@@ -76,6 +116,12 @@ struct ConfigMessage {
     timestamp_ahead_ms_max: Option<u64>,
     #[prost(uint32, optional, tag = "9")]
     min_in_sync_replicas: Option<u32>,
+    #[prost(bool, optional, tag = "10")]
+    tiering: Option<bool>,
+    #[prost(int64, optional, tag = "11")]
+    local_retention_ms: Option<i64>,
+    #[prost(int64, optional, tag = "12")]
+    local_retention_bytes: Option<i64>,
 }
 
 impl From<&TopicConfig> for ConfigMessage {
@@ -99,6 +145,9 @@ impl From<&TopicConfig> for ConfigMessage {
             message_bytes_max: config.message_bytes_max,
             timestamp_ahead_ms_max: config.timestamp_ahead_ms_max,
             min_in_sync_replicas: config.min_in_sync_replicas,
+            tiering: config.tiering,
+            local_retention_ms: config.local_retention_ms.map(Retention::to_i64),
+            local_retention_bytes: config.local_retention_bytes.map(Retention::to_i64),
         }
     }
 }
@@ -133,6 +182,9 @@ impl ConfigMessage {
             message_bytes_max: message.message_bytes_max,
             timestamp_ahead_ms_max: message.timestamp_ahead_ms_max,
             min_in_sync_replicas: message.min_in_sync_replicas,
+            tiering: message.tiering,
+            local_retention_ms: retention(message.local_retention_ms)?,
+            local_retention_bytes: retention(message.local_retention_bytes)?,
         })
     }
 }

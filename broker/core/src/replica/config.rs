@@ -18,6 +18,14 @@ pub struct ReplicaConfig {
     /// In class `replicated`, sync at most this long after the first unsynced byte, in
     /// milliseconds.
     pub background_sync_ms: u64,
+    /// Sealed segments are uploaded to the tier, whose planner then decides on total retention.
+    pub tiering: bool,
+    /// Local copies of what is in the tier may go so long after they were appended, in
+    /// milliseconds; `None` keeps them as long as the records.
+    pub local_retention_ms: Option<u64>,
+    /// The oldest local copies of what is in the tier may go while those that stay hold at least so
+    /// many bytes; `None` keeps them as long as the records.
+    pub local_retention_bytes: Option<u64>,
     /// Segments, retention, indexes.
     pub log: LogConfig,
 }

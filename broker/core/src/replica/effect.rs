@@ -78,9 +78,23 @@ pub enum Input {
         /// The new log start; `None` is the high watermark.
         before: Option<Offset>,
     },
-    /// An [`Output::MoveStart`] is durable.
+    /// An [`Output::MoveStart`] is durable; its log start.
     StartMoved(Offset),
-    /// Time has passed: roll, background sync, retention.
+    /// The partition's head in the tier, when the log is opened and each time that one is
+    /// committed. Local copies below its end may go.
+    Tiered {
+        /// Offset behind the last one in the tier.
+        end: Offset,
+        /// The tier is on the same disk: local copies go at once, since they only cost space.
+        eager: bool,
+    },
+    /// Total retention over the local disk and the tier, as the tier's planner has decided it.
+    /// Ignored beyond the high watermark, and by a replica that does not lead.
+    Retain {
+        /// The new log start; what is not above the present one changes nothing.
+        start: Offset,
+    },
+    /// Time has passed: roll, background sync, retention of the log or of its local copies.
     Tick,
     /// The log will not be written again: storage has failed, or the partition is being closed.
     Abandon,
@@ -105,7 +119,7 @@ pub enum Output {
     NeedSync,
     /// Run this, then answer [`Input::EpochBegun`].
     BeginEpoch(EpochJob),
-    /// Run this, then answer [`Input::StartMoved`].
+    /// The log start or the local start has moved. Run this, then answer [`Input::StartMoved`].
     MoveStart(StartJob),
     /// Offsets or leadership have changed: publish a new view to readers. Comes before every answer
     /// of its turn.

@@ -1,4 +1,5 @@
-//! Everything but appends: leadership, settings, the log start, background sync, retention.
+//! Everything but appends and the tier: leadership, settings, the log start, background sync,
+//! retention.
 
 use headwater_log::LogError;
 use headwater_record::{LeaderEpoch, Offset};
@@ -70,7 +71,7 @@ impl Replica {
         }
     }
 
-    fn move_start(&mut self, to: Offset, outputs: &mut Vec<Output>) {
+    pub(super) fn move_start(&mut self, to: Offset, outputs: &mut Vec<Output>) {
         match self.log.advance_start(to) {
             Ok(job) => {
                 self.start_job_running = true;
@@ -101,13 +102,15 @@ impl Replica {
         if self.failed || self.leader_epoch.is_none() {
             return;
         }
-        if let Err(error) = self.log.roll_if_due(context.now) {
-            if !error.is_full() {
-                self.storage_failed(error, outputs);
-            }
-            return;
+        match self.log.roll_if_due(context.now) {
+            Err(error) if !error.is_full() => return self.storage_failed(error, outputs),
+            // On a full disk it rolls later; retention is what makes room.
+            Ok(_) | Err(_) => {}
         }
         self.sync_if_due(context, outputs);
+        if self.is_tiered() {
+            return self.drop_tiered(context, outputs);
+        }
         if context.wall_clock_suspect {
             return;
         }
@@ -137,7 +140,7 @@ impl Replica {
         }
     }
 
-    fn storage_failed(&mut self, error: LogError, outputs: &mut Vec<Output>) {
+    pub(super) fn storage_failed(&mut self, error: LogError, outputs: &mut Vec<Output>) {
         outputs.push(Output::StorageFailed(error));
         self.fail_all(outputs);
     }

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! `log_start ≤ high_watermark ≤ log_end`, and in class `fsync` also `high_watermark ≤ synced_end`.
+//! With a tier the front of the log may be there alone: `log_start ≤ local_start ≤ log_end`.
 //!
 //! A replica owns its [`Log`] and changes only inside [`Replica::turn`], a function of its state,
 //! the time and its inputs. A turn writes but never syncs: it says what has to be synced, the
@@ -22,6 +23,7 @@ mod order;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod tier;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -34,6 +36,18 @@ use headwater_record::{LeaderEpoch, Offset};
 
 use self::order::OrderWindows;
 use self::progress::Progress;
+pub use self::tier::TierView;
+
+/// What readers are shown.
+#[derive(PartialEq, Eq)]
+struct Published {
+    log_start: Offset,
+    local_start: Offset,
+    high_watermark: Offset,
+    synced_end: Offset,
+    end: Offset,
+    leader_epoch: Option<LeaderEpoch>,
+}
 
 /// One partition on this broker. See the module for what always holds.
 pub struct Replica {
@@ -56,6 +70,10 @@ pub struct Replica {
     sync_running: bool,
     /// When the oldest unsynced byte was written, by the monotonic clock.
     unsynced_since_ms: Option<u64>,
+    /// The tier holds everything from the log start up to here; `ZERO` if nothing.
+    tiered_end: Offset,
+    /// Local copies of what is in the tier go at once.
+    eager: bool,
     /// A write or a sync failed: nothing is accepted or confirmed any more.
     failed: bool,
 }
@@ -79,6 +97,8 @@ impl Replica {
             start_job_running: false,
             sync_running: false,
             unsynced_since_ms: None,
+            tiered_end: Offset::ZERO,
+            eager: false,
             failed: false,
         }
     }
@@ -115,6 +135,8 @@ impl Replica {
                 self.delete_records(ticket, before, outputs);
             }
             Input::StartMoved(start) => self.start_moved(start, outputs),
+            Input::Tiered { end, eager } => self.tiered(context, end, eager, outputs),
+            Input::Retain { start } => self.retain(start, outputs),
             Input::Tick => self.tick(context, outputs),
             Input::Abandon => self.fail_all(outputs),
         }
@@ -159,21 +181,28 @@ impl Replica {
     }
 
     /// What readers are shown; a change of it is published.
-    fn published(&self) -> (Offset, Offset, Offset, Offset, Option<LeaderEpoch>) {
-        (
-            self.log.log_start(),
-            self.progress.high_watermark(),
-            self.log.synced_end(),
-            self.log.end(),
-            self.leader_epoch,
-        )
+    fn published(&self) -> Published {
+        Published {
+            log_start: self.log.log_start(),
+            local_start: self.log.local_start(),
+            high_watermark: self.progress.high_watermark(),
+            synced_end: self.log.synced_end(),
+            end: self.log.end(),
+            leader_epoch: self.leader_epoch,
+        }
     }
 
     fn check_invariants(&self) {
-        let (start, high_watermark, _, end, _) = self.published();
+        let Published {
+            log_start,
+            local_start,
+            high_watermark,
+            end,
+            ..
+        } = self.published();
         assert!(
-            start <= end,
-            "log start {start} is behind the log end {end}"
+            log_start <= local_start && local_start <= end,
+            "log start {log_start}, local start {local_start} and log end {end} are out of order"
         );
         assert!(
             high_watermark <= end,

@@ -1,5 +1,7 @@
 //! A replica on a simulated disk, turn by turn: what is answered when, and what is refused.
 
+mod tier;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,9 +18,11 @@ use crate::metadata::Durability;
 const START_MS: i64 = 1_700_000_000_000;
 
 struct Bench {
+    disk: Arc<SimDisk>,
     replica: Replica,
     now: Now,
     storage_full: bool,
+    wall_clock_suspect: bool,
     next_ticket: u64,
 }
 
@@ -29,6 +33,9 @@ fn config(durability: Durability) -> ReplicaConfig {
         timestamp_ahead_ms_max: 3_600_000,
         min_in_sync: 1,
         background_sync_ms: 10_000,
+        tiering: false,
+        local_retention_ms: None,
+        local_retention_bytes: None,
         log: LogConfig {
             segment_bytes: 1 << 20,
             segment_ms: 86_400_000,
@@ -45,7 +52,11 @@ impl Bench {
         let disk = Arc::new(SimDisk::new(7));
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let files = Arc::new(FileCache::new(16));
-        let env = LogEnv { disk, marks, files };
+        let env = LogEnv {
+            disk: disk.clone(),
+            marks,
+            files,
+        };
         let key = PartitionKey {
             topic: Uuid::from_u128(1),
             index: 0,
@@ -57,9 +68,11 @@ impl Bench {
         let (log, _) = Log::open(&env, key, config(durability).log, now, false).unwrap();
         let replica = Replica::new(log, config(durability));
         let mut bench = Bench {
+            disk,
             replica,
             now,
             storage_full: false,
+            wall_clock_suspect: false,
             next_ticket: 0,
         };
         bench.turn([Input::Lead {
@@ -73,7 +86,7 @@ impl Bench {
         let context = TurnContext {
             now: self.now,
             storage_full: self.storage_full,
-            wall_clock_suspect: false,
+            wall_clock_suspect: self.wall_clock_suspect,
         };
         let outputs = self.replica.turn(&context, inputs);
         let publishes = |output: &Output| matches!(output, Output::Published);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Broker, Image};
 use crate::ids::{BrokerEpoch, BrokerId, PartitionIdx};
-use crate::limits::{BROKERS_MAX, INCARNATIONS_MAX, NODE_NAME_BYTES_MAX, VERSION_BYTES_MAX};
+use crate::limits::{
+    BROKER_PARTITIONS_MAX, BROKERS_MAX, INCARNATIONS_MAX, NODE_NAME_BYTES_MAX, VERSION_BYTES_MAX,
+};
 use crate::metadata::applied::Applied;
 use crate::metadata::command::{ConfirmIncarnation, RegisterBroker};
 use crate::metadata::refused::Refused;
@@ -49,7 +51,11 @@ impl Image {
             feature_level_max: register.feature_level_max,
             replicas: known.map_or(0, |broker| broker.replicas),
         };
+        let is_first = self.brokers.is_empty();
         self.brokers.insert(id, broker);
+        if is_first {
+            self.give_orphans(id);
+        }
         self.next_broker = self.next_broker.max(BrokerId(id.0 + 1));
         let led = self.raise_leader_epochs(id);
         Ok(Applied::BrokerRegistered {
@@ -117,7 +123,47 @@ impl Image {
                 let (storage, first) = (register.storage, cluster.first_storage);
                 Err(Refused::NotTheFirstStorage { storage, first })
             }
-            _ => Ok(self.next_broker),
+            _ => {
+                self.check_orphans()?;
+                Ok(self.next_broker)
+            }
+        }
+    }
+
+    /// The first broker takes every partition that has no replica, see [`Image::restored`].
+    fn check_orphans(&self) -> Result<(), Refused> {
+        let partitions = self.topics.values().map(|topic| topic.partitions.len());
+        if self.brokers.is_empty() && partitions.sum::<usize>() > BROKER_PARTITIONS_MAX {
+            return Err(Refused::LimitExceeded {
+                what: "partitions on one broker",
+                limit: BROKER_PARTITIONS_MAX as u64,
+                remedy: "restore fewer topics",
+            });
+        }
+        Ok(())
+    }
+
+    /// Partitions without replicas, which only a restored image has, go to the first broker.
+    fn give_orphans(&mut self, broker: BrokerId) {
+        let mut given = 0;
+        for topic in self.topics.values_mut() {
+            if topic
+                .partitions
+                .iter()
+                .all(|partition| !partition.replicas.is_empty())
+            {
+                continue;
+            }
+            let partitions = &mut Arc::make_mut(topic).partitions;
+            for partition in partitions.iter_mut().filter(|p| p.replicas.is_empty()) {
+                partition.replicas = vec![broker];
+                partition.leader = Some(broker);
+                partition.isr = vec![broker];
+                given += 1;
+            }
+        }
+        if let Some(broker) = self.brokers.get_mut(&broker) {
+            broker.replicas += given;
         }
     }
 

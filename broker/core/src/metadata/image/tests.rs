@@ -1,5 +1,8 @@
 //! What commands do, and why they are refused.
 
+mod restore;
+mod tier;
+
 use std::ops::Range;
 
 use super::*;
@@ -306,7 +309,10 @@ fn a_broker_takes_a_bounded_number_of_partitions() {
         message,
     );
     image
-        .apply(&Command::DeleteTopic(DeleteTopic { id: topic_id(3) }))
+        .apply(&Command::DeleteTopic(DeleteTopic {
+            id: topic_id(3),
+            tiered: false,
+        }))
         .unwrap();
     create_topic(&mut image, "x", 99, 1);
 }
@@ -353,7 +359,10 @@ fn a_topic_grows_and_takes_settings_in_one_step() {
 fn a_deleted_topic_leaves_a_tombstone_until_every_broker_has_confirmed() {
     let mut image = cluster(2);
     create_topic(&mut image, "orders", 1, 2);
-    let delete = Command::DeleteTopic(DeleteTopic { id: topic_id(1) });
+    let delete = Command::DeleteTopic(DeleteTopic {
+        id: topic_id(1),
+        tiered: false,
+    });
     let deleted = Applied::TopicDeleted {
         id: topic_id(1),
         partitions: 2,

@@ -1,6 +1,6 @@
 //! Commands about topics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use headwater_record::LeaderEpoch;
@@ -9,12 +9,14 @@ use super::brokers::invalid;
 use super::{Image, Partition, Tombstone, Topic};
 use crate::ids::{BrokerId, TopicId};
 use crate::limits::{
-    BROKER_PARTITIONS_MAX, REPLICATION_FACTOR_DEFAULT, REPLICATION_FACTOR_MAX, TOMBSTONES_MAX,
-    TOPIC_PARTITIONS_MAX, TOPICS_MAX,
+    BROKER_PARTITIONS_MAX, REPLICATION_FACTOR_DEFAULT, REPLICATION_FACTOR_MAX, TOMBSTONE_HEADS_MAX,
+    TOMBSTONES_MAX, TOPIC_PARTITIONS_MAX, TOPICS_MAX,
 };
 use crate::metadata::applied::Applied;
 use crate::metadata::command::{CreateTopic, DeleteTopic, UpdateTopic};
 use crate::metadata::refused::Refused;
+use crate::metadata::tier::TierHead;
+use crate::names::TopicName;
 
 impl Image {
     pub(super) fn create_topic(&mut self, create: &CreateTopic) -> Result<Applied, Refused> {
@@ -107,6 +109,7 @@ impl Image {
                 leader_epoch: LeaderEpoch(0),
                 isr,
                 epoch: 0,
+                tier: None,
             }
         };
         let placed: Vec<Partition> = (first..end).map(place).collect();
@@ -186,13 +189,8 @@ impl Image {
             .get(&id)
             .ok_or(Refused::TopicNotFound { id })?
             .clone();
-        if self.tombstones.len() >= TOMBSTONES_MAX {
-            return Err(Refused::LimitExceeded {
-                what: "deleted topics that brokers have not confirmed",
-                limit: TOMBSTONES_MAX as u64,
-                remedy: "bring back the brokers that hold replicas of them",
-            });
-        }
+        let heads = self.tier_heads(&name);
+        self.check_new_tombstone(heads.len())?;
         let topic = self.topics.remove(&name).expect("names leads to topics");
         self.names.remove(&id);
         self.count_replicas(&topic.partitions, usize::saturating_sub);
@@ -202,15 +200,45 @@ impl Image {
             .flat_map(|partition| &partition.replicas);
         let brokers: BTreeSet<BrokerId> = replicas.copied().collect();
         let partitions = topic.partitions.len() as u32;
-        self.tombstones.insert(
-            id,
-            Tombstone {
-                name,
-                partitions,
-                brokers,
-            },
-        );
+        let tombstone = Tombstone {
+            name,
+            partitions,
+            brokers,
+            tiered: delete.tiered || !heads.is_empty(),
+            heads,
+        };
+        self.tombstones.insert(id, tombstone);
+        self.drop_confirmed(id);
         Ok(Applied::TopicDeleted { id, partitions })
+    }
+
+    fn check_new_tombstone(&self, heads: usize) -> Result<(), Refused> {
+        if self.tombstones.len() >= TOMBSTONES_MAX {
+            return Err(Refused::LimitExceeded {
+                what: "deleted topics that are not known to be gone",
+                limit: TOMBSTONES_MAX as u64,
+                remedy: "bring back the brokers that hold replicas of them, and the tier",
+            });
+        }
+        // Without heads nothing is added, and nothing has to be counted.
+        let present = || self.tombstones.values().map(|gone| gone.heads.len());
+        if heads > 0 && present().sum::<usize>() + heads > TOMBSTONE_HEADS_MAX {
+            return Err(Refused::LimitExceeded {
+                what: "partitions of deleted topics that are in the tier",
+                limit: TOMBSTONE_HEADS_MAX as u64,
+                remedy: "bring back the tier, so that their objects can go",
+            });
+        }
+        Ok(())
+    }
+
+    /// The heads of a topic's partitions, by number.
+    fn tier_heads(&self, name: &TopicName) -> BTreeMap<u32, TierHead> {
+        let partitions = self.topic(name).map(|topic| &topic.partitions);
+        let numbered = (0..).zip(partitions.into_iter().flatten());
+        numbered
+            .filter_map(|(index, partition)| Some((index, partition.tier?)))
+            .collect()
     }
 
     pub(super) fn confirm_topic_deleted(&mut self, id: TopicId, broker: BrokerId) -> Applied {
@@ -220,7 +248,13 @@ impl Image {
         if !tombstone.brokers.remove(&broker) {
             return Applied::Nothing;
         }
-        let last = tombstone.brokers.is_empty();
+        self.drop_confirmed(id)
+    }
+
+    /// Drops the tombstone if nothing is left of the topic anywhere.
+    pub(super) fn drop_confirmed(&mut self, id: TopicId) -> Applied {
+        let is_gone = |tombstone: &Tombstone| tombstone.brokers.is_empty() && !tombstone.tiered;
+        let last = self.tombstones.get(&id).is_some_and(is_gone);
         if last {
             self.tombstones.remove(&id);
         }

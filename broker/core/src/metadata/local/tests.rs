@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use headwater_log::sim::{Fault, SimDisk, SimOp, Survival};
+use headwater_record::{LeaderEpoch, Offset};
 use prost::Message as _;
 
 use super::*;
-use crate::metadata::testing::{create, form, register};
+use crate::ids::{BrokerId, PartitionIdx};
+use crate::metadata::command::DeleteTopic;
+use crate::metadata::testing::{create, form, level_1, register, topic_id};
+use crate::metadata::tier::{CommitTierHeads, TierHead, TierHeadCommit};
 use crate::metadata::wire::encode_image;
 
 const SEEDS_PER_IMAGE: u64 = 4;
@@ -193,6 +197,106 @@ fn power_loss_during_recovery_loses_nothing_either() {
 }
 
 #[test]
+fn metadata_of_level_1_goes_on_and_is_raised() {
+    let disk = SimDisk::new(1);
+    let mut backend = LocalBackend::create_with(Arc::new(disk.clone()), level_1()).unwrap();
+    backend.propose(&register(1, &[2, 3])).unwrap();
+    let tiered = DeleteTopic {
+        id: topic_id(1),
+        tiered: true,
+    };
+    let tiered = Command::DeleteTopic(tiered);
+    let error = backend.propose(&tiered).unwrap_err();
+    assert!(matches!(
+        error,
+        MetadataError::Refused(Refused::FeatureLevel {
+            needed: 2,
+            present: 1
+        })
+    ));
+    backend
+        .propose(&Command::RaiseFeatureLevel { level: 2 })
+        .unwrap();
+    backend.propose(&tiered).unwrap();
+    assert_eq!(backend.image().feature_level(), 2);
+    finds(&disk.crash(Survival::Nothing), backend.image());
+}
+
+#[test]
+fn heads_that_are_all_refused_are_not_recorded() {
+    let disk = SimDisk::new(1);
+    let mut backend = filled(&disk, 1);
+    let before = log(&disk);
+    let refused = TierHeadCommit {
+        partition: topic_id(9).partition(PartitionIdx(0)),
+        parent: None,
+        head: TierHead {
+            number: 1,
+            leader_epoch: LeaderEpoch(0),
+            start: Offset::ZERO,
+            end: Offset::ZERO,
+        },
+    };
+    let commit = |heads| {
+        Command::CommitTierHeads(CommitTierHeads {
+            broker: BrokerId(1),
+            heads,
+        })
+    };
+    let judged = backend.propose(&commit(vec![refused])).unwrap();
+    assert!(matches!(judged, Applied::TierHeads { committed, .. } if committed.is_empty()));
+    assert_eq!(log(&disk), before);
+    let mut good = refused;
+    good.partition = topic_id(1).partition(PartitionIdx(0));
+    good.head.leader_epoch = LeaderEpoch(1);
+    backend.propose(&commit(vec![refused, good])).unwrap();
+    finds(&disk.crash(Survival::Nothing), backend.image());
+}
+
+#[test]
+fn new_metadata_begins_with_the_image_that_it_is_given_and_never_over_other_metadata() {
+    let disk = SimDisk::new(1);
+    let image = level_1();
+    let backend = LocalBackend::create_with(Arc::new(disk.clone()), image.clone()).unwrap();
+    assert!(backend.report().created);
+    drop(backend);
+    finds(&disk.crash(Survival::Nothing), &image);
+    let before = disk.files();
+    let error = LocalBackend::create_with(Arc::new(disk.clone()), Image::default()).unwrap_err();
+    let message = "metadata/log is there already; give an empty data directory";
+    assert_eq!(error.to_string(), message);
+    assert_eq!(disk.files(), before);
+}
+
+#[test]
+fn power_loss_while_a_restored_directory_gets_its_metadata_leaves_all_of_it_or_a_refusal() {
+    let disk = SimDisk::new(7);
+    disk.create_dir_all(Path::new("topics")).unwrap();
+    disk.sync_dir(Path::new("")).unwrap();
+    disk.keep_images();
+    let image = level_1();
+    drop(LocalBackend::create_with(Arc::new(disk.clone()), image.clone()).unwrap());
+    let (mut whole, mut refused) = (0, 0);
+    for step in disk.take_images() {
+        let survivals = (0..SEEDS_PER_IMAGE).map(Survival::Seeded);
+        for survival in survivals.chain([Survival::Nothing, Survival::Everything]) {
+            match open(&step.crash(survival)) {
+                Ok(backend) => {
+                    assert_eq!(backend.image(), &image, "{survival:?}");
+                    whole += 1;
+                }
+                Err(error) => {
+                    assert!(matches!(error, MetadataError::Damaged { .. }), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(whole > 10 && refused > 10, "{whole} {refused}");
+    finds(&disk.crash(Survival::Nothing), &image);
+}
+
+#[test]
 fn a_flipped_bit_anywhere_below_the_mark_refuses_to_start() {
     let disk = SimDisk::new(1);
     drop(filled(&disk, 2));
@@ -318,11 +422,11 @@ fn a_newer_version_stops_with_an_error_and_is_not_cut() {
     let disk = SimDisk::new(1);
     let image = filled(&disk, 1).image().clone();
     let mut bytes = log(&disk);
-    let message = LaterEnvelope { feature_level: 2 }.encode_to_vec();
+    let message = LaterEnvelope { feature_level: 3 }.encode_to_vec();
     push_frame(&mut bytes, image.revision().0 + 1, &message);
     disk.put(Path::new(LOG), &bytes);
-    let expected = "metadata/log was written by a newer version: feature level 2, this one knows \
-                    up to 1; start that version or a newer one";
+    let expected = "metadata/log was written by a newer version: feature level 3, this one knows \
+                    up to 2; start that version or a newer one";
     assert_eq!(open(&disk).unwrap_err().to_string(), expected);
     assert_eq!(log(&disk), bytes);
 }

@@ -2,22 +2,22 @@
 
 use prost::Message as _;
 
-use super::{ConfigMessage, WireError, id, malformed, producer_name, topic_name};
-use crate::ids::{BrokerEpoch, BrokerId, ClusterId, IncarnationId, Revision, StorageId, TopicId};
+use super::{ConfigMessage, HeadMessage, WireError, id, malformed, producer_name, topic_name};
+use crate::ids::{
+    BrokerEpoch, BrokerId, ClusterId, IncarnationId, PartitionIdx, Revision, StorageId, TopicId,
+};
 use crate::metadata::command::{
     Command, ConfirmIncarnation, CreateTopic, DeleteTopic, FEATURE_LEVEL, FormCluster,
     RegisterBroker, UpdateTopic,
 };
-
-/// The feature level that every command of today needs.
-const COMMANDS_LEVEL: u32 = 1;
+use crate::metadata::tier::{CommitTierHeads, TierHeadCommit};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Envelope {
     /// Who knows less must not go on.
     #[prost(uint32, tag = "1")]
     feature_level: u32,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     body: Option<Body>,
 }
 
@@ -41,6 +41,14 @@ enum Body {
     AllocateProducerIds(AllocateProducerIdsMessage),
     #[prost(message, tag = "10")]
     InitNamedProducer(InitNamedProducerMessage),
+    #[prost(message, tag = "11")]
+    CommitTierHeads(CommitTierHeadsMessage),
+    #[prost(message, tag = "12")]
+    ConfirmTierDeleted(ConfirmTierDeletedMessage),
+    #[prost(message, tag = "13")]
+    RaiseFeatureLevel(RaiseFeatureLevelMessage),
+    #[prost(message, tag = "14")]
+    AdoptTier(AdoptTierMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -109,6 +117,8 @@ struct UpdateTopicMessage {
 struct DeleteTopicMessage {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    tiered: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -129,6 +139,67 @@ struct AllocateProducerIdsMessage {
 struct InitNamedProducerMessage {
     #[prost(string, tag = "1")]
     name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CommitTierHeadsMessage {
+    #[prost(uint32, tag = "1")]
+    broker: u32,
+    #[prost(message, repeated, tag = "2")]
+    heads: Vec<HeadCommitMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HeadCommitMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    topic: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    partition: u32,
+    #[prost(uint64, optional, tag = "3")]
+    parent: Option<u64>,
+    #[prost(message, optional, tag = "4")]
+    head: Option<HeadMessage>,
+}
+
+impl From<&TierHeadCommit> for HeadCommitMessage {
+    fn from(commit: &TierHeadCommit) -> HeadCommitMessage {
+        HeadCommitMessage {
+            topic: commit.partition.topic.into(),
+            partition: commit.partition.index,
+            parent: commit.parent,
+            head: Some((&commit.head).into()),
+        }
+    }
+}
+
+impl HeadCommitMessage {
+    fn read(self) -> Result<TierHeadCommit, WireError> {
+        let topic = id("topic id", &self.topic, TopicId::from_slice)?;
+        let head = self.head.ok_or_else(|| malformed("tier head", "absent"))?;
+        Ok(TierHeadCommit {
+            partition: topic.partition(PartitionIdx(self.partition)),
+            parent: self.parent,
+            head: head.read(),
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ConfirmTierDeletedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RaiseFeatureLevelMessage {
+    #[prost(uint32, tag = "1")]
+    level: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AdoptTierMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    cluster: Vec<u8>,
 }
 
 pub(in crate::metadata) fn encode_command(command: &Command) -> Vec<u8> {
@@ -168,6 +239,7 @@ pub(in crate::metadata) fn encode_command(command: &Command) -> Vec<u8> {
         }),
         Command::DeleteTopic(delete) => Body::DeleteTopic(DeleteTopicMessage {
             id: delete.id.0.into(),
+            tiered: delete.tiered,
         }),
         Command::ConfirmTopicDeleted { id, broker } => {
             Body::ConfirmTopicDeleted(ConfirmTopicDeletedMessage {
@@ -181,9 +253,22 @@ pub(in crate::metadata) fn encode_command(command: &Command) -> Vec<u8> {
         Command::InitNamedProducer { name } => Body::InitNamedProducer(InitNamedProducerMessage {
             name: name.to_string(),
         }),
+        Command::CommitTierHeads(commit) => Body::CommitTierHeads(CommitTierHeadsMessage {
+            broker: commit.broker.0,
+            heads: commit.heads.iter().map(Into::into).collect(),
+        }),
+        Command::ConfirmTierDeleted { id } => {
+            Body::ConfirmTierDeleted(ConfirmTierDeletedMessage { id: id.0.into() })
+        }
+        Command::RaiseFeatureLevel { level } => {
+            Body::RaiseFeatureLevel(RaiseFeatureLevelMessage { level: *level })
+        }
+        Command::AdoptTier { cluster } => Body::AdoptTier(AdoptTierMessage {
+            cluster: cluster.0.into(),
+        }),
     };
     Envelope {
-        feature_level: COMMANDS_LEVEL,
+        feature_level: command.feature_level(),
         body: Some(body),
     }
     .encode_to_vec()
@@ -254,6 +339,7 @@ pub(in crate::metadata) fn decode_command(bytes: &[u8]) -> Result<Command, WireE
         }),
         Body::DeleteTopic(delete) => Command::DeleteTopic(DeleteTopic {
             id: id("topic id", &delete.id, TopicId::from_slice)?,
+            tiered: delete.tiered,
         }),
         Body::ConfirmTopicDeleted(confirm) => Command::ConfirmTopicDeleted {
             id: id("topic id", &confirm.id, TopicId::from_slice)?,
@@ -264,6 +350,20 @@ pub(in crate::metadata) fn decode_command(bytes: &[u8]) -> Result<Command, WireE
         },
         Body::InitNamedProducer(init) => Command::InitNamedProducer {
             name: producer_name(&init.name)?,
+        },
+        Body::CommitTierHeads(commit) => {
+            let heads = commit.heads.into_iter().map(HeadCommitMessage::read);
+            Command::CommitTierHeads(CommitTierHeads {
+                broker: BrokerId(commit.broker),
+                heads: heads.collect::<Result<_, _>>()?,
+            })
+        }
+        Body::ConfirmTierDeleted(confirm) => Command::ConfirmTierDeleted {
+            id: id("topic id", &confirm.id, TopicId::from_slice)?,
+        },
+        Body::RaiseFeatureLevel(raise) => Command::RaiseFeatureLevel { level: raise.level },
+        Body::AdoptTier(adopt) => Command::AdoptTier {
+            cluster: id("cluster id", &adopt.cluster, ClusterId::from_slice)?,
         },
     })
 }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use headwater_record::LeaderEpoch;
 use prost::Message as _;
 
-use super::{ConfigMessage, WireError, id, malformed, producer_name, topic_name};
+use super::{ConfigMessage, HeadMessage, WireError, id, malformed, producer_name, topic_name};
 use crate::ids::{
     BrokerEpoch, BrokerId, ClusterId, IncarnationId, ProducerId, Revision, StorageId, TopicId,
 };
+use crate::limits::NUMBER_MAX;
 use crate::metadata::command::FEATURE_LEVEL;
 use crate::metadata::image::{Broker, Cluster, Image, NamedProducer, Partition, Tombstone, Topic};
-
-/// No number that rises with each change comes near this, where the API's numbers end.
-const NUMBER_MAX: u32 = i32::MAX as u32;
+use crate::metadata::tier::{RestoredFrom, TierHead};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ImageMessage {
@@ -36,6 +35,8 @@ struct ImageMessage {
     next_broker: u32,
     #[prost(int64, tag = "9")]
     next_producer: i64,
+    #[prost(message, optional, tag = "10")]
+    restored_from: Option<RestoredFromMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -44,6 +45,14 @@ struct ClusterMessage {
     id: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     first_storage: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RestoredFromMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    cluster: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    adopted: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,6 +103,8 @@ struct PartitionMessage {
     isr: Vec<u32>,
     #[prost(uint32, tag = "5")]
     epoch: u32,
+    #[prost(message, optional, tag = "6")]
+    tier: Option<HeadMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -106,6 +117,18 @@ struct TombstoneMessage {
     partitions: u32,
     #[prost(uint32, repeated, tag = "4")]
     brokers: Vec<u32>,
+    #[prost(bool, tag = "5")]
+    tiered: bool,
+    #[prost(message, repeated, tag = "6")]
+    heads: Vec<NumberedHeadMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct NumberedHeadMessage {
+    #[prost(uint32, tag = "1")]
+    partition: u32,
+    #[prost(message, optional, tag = "2")]
+    head: Option<HeadMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -118,6 +141,20 @@ struct NamedProducerMessage {
     epoch: i32,
 }
 
+impl Image {
+    /// The image in its persisted form, see `docs/format/metadata.md`. Equal images have equal
+    /// bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_image(self)
+    }
+
+    /// Reads what [`Image::encode`] wrote. Never trusts: ids, names, numbers and references are
+    /// checked again.
+    pub fn decode(bytes: &[u8]) -> Result<Image, WireError> {
+        decode_image(bytes)
+    }
+}
+
 pub(in crate::metadata) fn encode_image(image: &Image) -> Vec<u8> {
     let numbers = |ids: &[BrokerId]| ids.iter().map(|id| id.0).collect();
     let partition = |partition: &Partition| PartitionMessage {
@@ -126,6 +163,7 @@ pub(in crate::metadata) fn encode_image(image: &Image) -> Vec<u8> {
         leader_epoch: partition.leader_epoch.0,
         isr: numbers(&partition.isr),
         epoch: partition.epoch,
+        tier: partition.tier.as_ref().map(Into::into),
     };
     let topic = |topic: &Topic| TopicMessage {
         id: topic.id.0.into(),
@@ -145,11 +183,17 @@ pub(in crate::metadata) fn encode_image(image: &Image) -> Vec<u8> {
         incarnation: broker.incarnation.0.into(),
         feature_level_max: broker.feature_level_max,
     };
+    let numbered = |(partition, head): (&u32, &TierHead)| NumberedHeadMessage {
+        partition: *partition,
+        head: Some(head.into()),
+    };
     let tombstone = |(id, tombstone): (TopicId, &Tombstone)| TombstoneMessage {
         id: id.0.into(),
         name: tombstone.name.to_string(),
         partitions: tombstone.partitions,
         brokers: tombstone.brokers.iter().map(|broker| broker.0).collect(),
+        tiered: tombstone.tiered,
+        heads: tombstone.heads.iter().map(numbered).collect(),
     };
     let message = ImageMessage {
         feature_level: image.feature_level,
@@ -172,6 +216,10 @@ pub(in crate::metadata) fn encode_image(image: &Image) -> Vec<u8> {
             .collect(),
         next_broker: image.next_broker.0,
         next_producer: image.next_producer.0,
+        restored_from: image.restored_from.map(|from| RestoredFromMessage {
+            cluster: from.cluster.0.into(),
+            adopted: from.adopted,
+        }),
     };
     message.encode_to_vec()
 }
@@ -204,6 +252,11 @@ pub(in crate::metadata) fn decode_image(bytes: &[u8]) -> Result<Image, WireError
         named_producers: BTreeMap::new(),
         next_broker: BrokerId(message.next_broker),
         next_producer: ProducerId(message.next_producer),
+        restored_from: message
+            .restored_from
+            .as_ref()
+            .map(read_restored_from)
+            .transpose()?,
     };
     for broker in message.brokers {
         let broker = read_broker(broker)?;
@@ -248,6 +301,22 @@ fn read_cluster(message: &ClusterMessage) -> Result<Cluster, WireError> {
     })
 }
 
+fn read_restored_from(message: &RestoredFromMessage) -> Result<RestoredFrom, WireError> {
+    Ok(RestoredFrom {
+        cluster: id("cluster id", &message.cluster, ClusterId::from_slice)?,
+        adopted: message.adopted,
+    })
+}
+
+/// A head that was accepted once: its offsets are in order.
+fn read_head(message: HeadMessage) -> Result<TierHead, WireError> {
+    let head = message.read();
+    if head.start > head.end || head.leader_epoch.0 > NUMBER_MAX {
+        return Err(malformed("tier head", head));
+    }
+    Ok(head)
+}
+
 fn read_broker(message: BrokerMessage) -> Result<Broker, WireError> {
     Ok(Broker {
         id: BrokerId(message.id),
@@ -271,7 +340,7 @@ fn read_topic(
 ) -> Result<Topic, WireError> {
     let mut partitions = Vec::with_capacity(message.partitions.len());
     for partition in message.partitions {
-        let partition = read_partition(partition);
+        let partition = read_partition(partition)?;
         for replica in &partition.replicas {
             let broker = brokers
                 .get_mut(replica)
@@ -298,23 +367,33 @@ fn read_topic(
     })
 }
 
-fn read_partition(message: PartitionMessage) -> Partition {
+fn read_partition(message: PartitionMessage) -> Result<Partition, WireError> {
     let ids = |numbers: Vec<u32>| numbers.into_iter().map(BrokerId).collect();
-    Partition {
+    Ok(Partition {
         replicas: ids(message.replicas),
         leader: message.leader.map(BrokerId),
         leader_epoch: LeaderEpoch(message.leader_epoch),
         isr: ids(message.isr),
         epoch: message.epoch,
-    }
+        tier: message.tier.map(read_head).transpose()?,
+    })
 }
 
 fn read_tombstone(message: TombstoneMessage) -> Result<(TopicId, Tombstone), WireError> {
     let brokers: BTreeSet<BrokerId> = message.brokers.into_iter().map(BrokerId).collect();
+    let mut heads = BTreeMap::new();
+    for numbered in message.heads {
+        let head = numbered
+            .head
+            .ok_or_else(|| malformed("tier head", "absent"))?;
+        heads.insert(numbered.partition, read_head(head)?);
+    }
     let tombstone = Tombstone {
         name: topic_name(&message.name)?,
         partitions: message.partitions,
         brokers,
+        tiered: message.tiered,
+        heads,
     };
     Ok((id("topic id", &message.id, TopicId::from_slice)?, tombstone))
 }
