@@ -13,7 +13,7 @@ pub enum Bug {
     SkipVerifyManifest,
     /// The metadata does not look at the leader epoch of a head.
     HeadOfAnyEpoch,
-    /// The metadata does not look at the parent of a head.
+    /// The metadata does not look at the parent of a head, nor at its number.
     HeadOfAnyParent,
     /// An upload that failed is tried again under its key.
     ReuseUpload,

@@ -49,6 +49,13 @@ impl Log {
             .collect()
     }
 
+    /// Bytes of the segments that begin at or above `offset`.
+    pub fn bytes_from(&self, offset: Offset) -> u64 {
+        let segments = self.segments.iter();
+        let above = segments.filter(|segment| segment.base_offset() >= offset);
+        above.map(|segment| segment.size_bytes()).sum()
+    }
+
     /// What belongs to a segment from `base` to `end`. Reads one small file. Out of range if the log does not reach so
     /// far.
     pub fn segment_context(&self, base: Offset, end: Offset) -> Result<SegmentContext, LogError> {

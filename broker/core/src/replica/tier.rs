@@ -35,12 +35,16 @@ pub struct TierView {
     pub view: LogView,
     /// Sealed segments on the local disk that end at or below `limit`, oldest first.
     pub sealed: Vec<SealedSegment>,
+    /// Bytes of the segments behind them.
+    pub rest_bytes: u64,
 }
 
 impl Replica {
     /// What of the log could be uploaded.
     pub fn tier_view(&self) -> TierView {
         let limit = self.uploadable_end();
+        let sealed = self.log.sealed(limit);
+        let sealed_end = sealed.last().map_or(Offset::ZERO, |last| last.end_offset);
         TierView {
             log_start: match planted::is(Bug::StartNotDurable) {
                 false => self.log.durable_log_start(),
@@ -51,7 +55,8 @@ impl Replica {
             end: self.log.end(),
             leader_epoch: self.leader_epoch,
             view: self.log.view(),
-            sealed: self.log.sealed(limit),
+            rest_bytes: self.log.bytes_from(sealed_end),
+            sealed,
         }
     }
 

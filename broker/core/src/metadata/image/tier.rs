@@ -60,7 +60,8 @@ impl Image {
         if *parent != current && !planted::is(Bug::HeadOfAnyParent) {
             return Err(TierHeadRefused::WrongParent { current });
         }
-        if current.is_some_and(|number| head.number <= number) {
+        let is_above = current.is_none_or(|number| head.number > number);
+        if !is_above && !planted::is(Bug::HeadOfAnyParent) {
             return Err(TierHeadRefused::NumberNotAbove);
         }
         let moves_back = |present: TierHead| head.start < present.start || head.end < present.end;

@@ -190,7 +190,10 @@ fn a_topic_alone_reads_back_and_takes_its_place_in_another_image() {
     let alone = old.with_topic_alone(topic_id(1));
     let alone = Image::decode(&alone.encode()).unwrap();
     assert_eq!(alone.topics().count(), 1);
-    assert_eq!((alone.cluster(), alone.revision()), (old.cluster(), old.revision()));
+    assert_eq!(
+        (alone.cluster(), alone.revision()),
+        (old.cluster(), old.revision())
+    );
 
     let mut image = old.clone();
     let renamed = Topic {

@@ -1,0 +1,97 @@
+//! The fence: once another cluster has adopted this one's objects, this one writes and deletes no more.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use headwater_log::planted::{self, Bug};
+
+use crate::error::TierError;
+use crate::limits::FENCE_AGE_MS_MAX;
+use crate::store::StoreErrorKind;
+use crate::tier::Tier;
+use crate::{frame, keys, wire};
+use uuid::Uuid;
+
+const FENCE: [u8; 4] = *b"HWTX";
+const FENCE_BYTES_MAX: u64 = 4096;
+
+/// When there was last no fence. One for each cluster whose objects are written or deleted.
+#[derive(Debug, Default)]
+pub struct FenceWatch {
+    /// By the own monotonic clock.
+    clear_at_ms: Mutex<Option<u64>>,
+}
+
+impl FenceWatch {
+    /// Before a head is committed or an object deleted: looks for the fence, unless it was looked for lately.
+    pub async fn check(&self, tier: &Tier, now_ms: u64) -> Result<(), TierError> {
+        let clear_at_ms = *self.lock();
+        if clear_at_ms.is_some_and(|at| now_ms.saturating_sub(at) < FENCE_AGE_MS_MAX / 2) {
+            return Ok(());
+        }
+        let fenced_by = tier.fenced_by(tier.cluster()).await?;
+        match fenced_by.filter(|_| !planted::is(Bug::FenceIgnored)) {
+            None => {
+                *self.lock() = Some(now_ms);
+                Ok(())
+            }
+            Some(by) => Err(TierError::Fenced { by }),
+        }
+    }
+
+    /// Whether the last look is too old for the act that it allowed: give it up.
+    pub fn is_stale(&self, now_ms: u64) -> bool {
+        let clear_at_ms = *self.lock();
+        clear_at_ms.is_none_or(|at| now_ms.saturating_sub(at) > FENCE_AGE_MS_MAX)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
+        self.clear_at_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tier {
+    /// The cluster that has taken over `cluster`'s objects, as its fence says. One that cannot be read fences as well.
+    pub async fn fenced_by(&self, cluster: Uuid) -> Result<Option<String>, TierError> {
+        let bytes = match self
+            .store()
+            .read(&keys::fence(cluster), 0..FENCE_BYTES_MAX)
+            .await
+        {
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let fence: Result<wire::Fence, String> = frame::decode(FENCE, &bytes);
+        let by = fence
+            .ok()
+            .and_then(|fence| Uuid::from_slice(&fence.cluster).ok());
+        Ok(Some(
+            by.map_or("(unreadable)".to_owned(), |by| by.to_string()),
+        ))
+    }
+
+    /// Puts the fence in front of `cluster`'s objects, in the name of this tier's cluster. Again is no error; another's
+    /// is.
+    pub async fn put_fence(&self, cluster: Uuid) -> Result<(), TierError> {
+        let message = wire::Fence {
+            cluster: self.cluster().into(),
+        };
+        let bytes = frame::encode(FENCE, &message);
+        match self
+            .store()
+            .put_if_absent(&keys::fence(cluster), bytes)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind == StoreErrorKind::Exists => {
+                match self.fenced_by(cluster).await? {
+                    Some(by) if by != self.cluster().to_string() => Err(TierError::Fenced { by }),
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

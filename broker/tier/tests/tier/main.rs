@@ -1,0 +1,8 @@
+//! The tier against a store that does as it is told: what goes in comes out, and damage stays where it is.
+
+mod bench;
+mod damage;
+mod read;
+mod retain;
+mod sweep;
+mod write;
