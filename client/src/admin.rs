@@ -1,4 +1,4 @@
-//! Topics and the cluster.
+//! Topics, the cluster and the tier.
 
 use futures::{Stream, StreamExt};
 use headwater_proto::v1;
@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::record::Position;
 use crate::transport::Transport;
 use crate::types::{
-    Broker, DeletedRecords, GetClusterResponse, GetHealthResponse, Metadata, Partition,
-    PartitionOffset, Topic, TopicConfig,
+    Broker, DeletedRecords, GetClusterResponse, GetHealthResponse, GetTierStatusResponse, Metadata,
+    Partition, PartitionOffset, TierEvent, Topic, TopicConfig,
 };
 
 /// Administers topics and describes the cluster. Cheap to clone. Every call fails with
@@ -228,6 +228,37 @@ impl Admin {
     pub async fn health(&self) -> Result<GetHealthResponse, Error> {
         let request = self.transport.unary(v1::GetHealthRequest {});
         self.answer(self.transport.cluster_service().get_health(request).await)
+    }
+
+    /// The tier, and how far the partitions of these topics or (empty) of all are in it. A cluster
+    /// without a tier answers without [`GetTierStatusResponse::tier`].
+    pub async fn tier_status(&self, topics: &[&str]) -> Result<GetTierStatusResponse, Error> {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let request = self.transport.unary(v1::GetTierStatusRequest { topics });
+        self.answer(self.transport.tier_service().get_tier_status(request).await)
+    }
+
+    /// Compares what is in the tier with what should be there, for these topics or (empty) for
+    /// all; with `checksums` every object is read whole. Ends after [`TierEvent::Summary`]; a
+    /// stream that ends or fails before says nothing of what it has not come to.
+    pub async fn verify_tier(
+        &self,
+        topics: &[&str],
+        checksums: bool,
+    ) -> Result<impl Stream<Item = Result<TierEvent, Error>> + Send + use<>, Error> {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let request = v1::VerifyTierRequest { topics, checksums };
+        let mut service = self.transport.tier_service();
+        let stream = self
+            .transport
+            .opening(service.verify_tier(request))
+            .await?
+            .into_inner();
+        let transport = self.transport.clone();
+        Ok(stream.map(move |answer| {
+            let answer = answer.map_err(|status| transport.error(status))?;
+            present(answer.event, "VerifyTierResponse.event")
+        }))
     }
 
     fn answer<T>(&self, result: Result<Response<T>, Status>) -> Result<T, Error> {

@@ -53,10 +53,11 @@ pub enum Error {
         /// The end of what can be read.
         high_watermark: u64,
     },
-    /// The broker's copy of these records is damaged and there is no other.
+    /// The broker's or the tier's copy of these records is damaged and there is no other.
     #[error(
-        "{topic}/{partition}: offsets {start_offset} to {end_offset} (exclusive) are damaged on \
-         the broker; seek behind them, or choose to skip such ranges"
+        "{topic}/{partition}: offsets {start_offset} to {end_offset} (exclusive) are damaged {}; \
+         seek behind them, or choose to skip such ranges",
+        place(object.as_deref())
     )]
     DataLoss {
         /// The topic.
@@ -67,6 +68,9 @@ pub enum Error {
         start_offset: u64,
         /// First offset behind the damage.
         end_offset: u64,
+        /// The object of the tier that is missing or not what it was; absent: the damage is on
+        /// the broker's disk.
+        object: Option<String>,
     },
     /// A batch was sent and its answer never came within the delivery timeout, or the broker has
     /// forgotten this producer. The records may be stored or not; they are not sent again.
@@ -158,6 +162,14 @@ pub struct BrokerError {
     pub retriable: bool,
     /// How long the broker asks to wait first.
     pub retry_after: Option<Duration>,
+}
+
+/// Where a record was damaged, for people.
+fn place(object: Option<&str>) -> String {
+    match object {
+        Some(object) => format!("in the tier, in object {object}"),
+        None => "on the broker".to_owned(),
+    }
 }
 
 impl Error {

@@ -114,13 +114,17 @@ pub use headwater_record::{Batch, BatchBuilder, Compression, Header, Record, Rec
 pub use producer::{Acks, BatchDelivery, Delivery, Producer, ProducerConfig};
 pub use record::{BatchAck, ConsumerRecord, Position, ProducerRecord, RecordMetadata};
 
-/// Messages of the wire contract that administration speaks in: topics, partitions, findings.
+/// Messages of the wire contract that administration speaks in: topics, partitions, findings, the
+/// tier.
 pub mod types {
     /// The wire's numbers for codecs, as in [`TopicConfig`].
     pub use headwater_proto::v1::Compression as CompressionSetting;
+    /// What a check of the tier says on its way.
+    pub use headwater_proto::v1::verify_tier_response::Event as TierEvent;
     pub use headwater_proto::v1::{
         Broker, DeletedRecords, Durability, Error as EntryError, Finding, GetClusterResponse,
-        GetHealthResponse, Metadata, Partition, PartitionMetadata, PartitionOffset, Severity,
-        Topic, TopicConfig, TopicMetadata,
+        GetHealthResponse, GetTierStatusResponse, Metadata, Partition, PartitionMetadata,
+        PartitionOffset, PartitionTierStatus, Severity, TierInfo, TierProblem, TierProblemKind,
+        Topic, TopicConfig, TopicMetadata, VerifyTierProgress, VerifyTierSummary,
     };
 }

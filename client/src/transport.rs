@@ -5,6 +5,7 @@ use std::time::Duration;
 use headwater_proto::v1::cluster_service_client::ClusterServiceClient;
 use headwater_proto::v1::consumer_service_client::ConsumerServiceClient;
 use headwater_proto::v1::producer_service_client::ProducerServiceClient;
+use headwater_proto::v1::tier_service_client::TierServiceClient;
 use headwater_proto::v1::topic_service_client::TopicServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -117,6 +118,11 @@ impl Transport {
 
     pub(crate) fn cluster_service(&self) -> ClusterServiceClient<Service> {
         ClusterServiceClient::new(self.service.clone())
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn tier_service(&self) -> TierServiceClient<Service> {
+        TierServiceClient::new(self.service.clone())
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
     }
 }

@@ -83,6 +83,12 @@ pub(crate) enum Command {
     /// Show the cluster and what is wrong with it
     #[command(subcommand)]
     Cluster(commands::cluster::Command),
+    /// Show and check what is in the tier, sealed segments in object storage
+    #[command(subcommand)]
+    Tier(commands::tier::Command),
+    /// Make a new broker's data directory from what a cluster has in its tier
+    #[cfg(feature = "embedded")]
+    Restore(commands::restore::Args),
     /// Look at every step between this machine and a stored record
     Doctor(commands::doctor::Args),
     /// Measure throughput and latency

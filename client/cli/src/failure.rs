@@ -172,6 +172,9 @@ fn remedy(error: &Error, reason: &str) -> Option<String> {
         "STORAGE_FULL" => "free space on the broker's disk: shorten retention with `headwater \
                            topic edit TOPIC --retention 1d`, or `headwater topic delete-records`"
             .to_owned(),
+        "TIER_NOT_CONFIGURED" => "set tier.url in the broker's configuration, or spec.tier of the \
+                                  Cluster in Kubernetes"
+            .to_owned(),
         "INVALID_CONFIG" if error.to_string().contains("endpoint") => {
             "give --endpoint HOST:PORT, for example --endpoint localhost:7650".to_owned()
         }

@@ -62,6 +62,9 @@ async fn run(command: Command, session: &Session) -> Outcome {
         Command::Consume(args) => commands::consume::run(args, session).await,
         Command::Tail(args) => commands::consume::tail(args, session).await,
         Command::Cluster(command) => interruptible(commands::cluster::run(command, session)).await,
+        Command::Tier(command) => interruptible(commands::tier::run(command, session)).await,
+        #[cfg(feature = "embedded")]
+        Command::Restore(args) => interruptible(commands::restore::run(args, session)).await,
         Command::Doctor(args) => interruptible(commands::doctor::run(args, session)).await,
         Command::Perf(command) => commands::perf::run(command, session).await,
         Command::Context(command) => interruptible(commands::context::run(command, session)).await,

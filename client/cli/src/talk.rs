@@ -146,14 +146,14 @@ impl Talk {
         bar
     }
 
-    /// Asks before something is destroyed. Without a terminal the answer must be in the flags.
+    /// Asks before something that is not harmless. Without a terminal the answer must be in the flags.
     pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), Failure> {
         if yes {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() || !self.terminal {
             return Err(
-                Failure::usage("this cannot be undone and there is no terminal to ask on")
+                Failure::usage("this needs a yes and there is no terminal to ask on")
                     .why(question)
                     .fix("add --yes to the same command"),
             );

@@ -16,7 +16,7 @@ use headwater_record::Batch;
 
 pub use config::{ConsumerBuilder, OnOutOfRange};
 
-use self::partition::Reading;
+use self::partition::{Damage, Reading};
 use self::start::Topic;
 use self::subscription::{Event, Subscription};
 use crate::admin::Admin;
@@ -250,7 +250,7 @@ impl Consumer {
         match broker.reason.as_str() {
             "OFFSET_OUT_OF_RANGE" => self.out_of_range().await,
             "DATA_LOSS" => match self.damaged_range(broker) {
-                Some((index, start, end)) => self.data_loss(index, start, end),
+                Some((index, damage)) => self.data_loss(index, damage),
                 None => Err(error),
             },
             _ => Err(error),
@@ -282,20 +282,22 @@ impl Consumer {
         Ok(())
     }
 
-    fn damaged_range(&self, error: &BrokerError) -> Option<(usize, u64, u64)> {
+    fn damaged_range(&self, error: &BrokerError) -> Option<(usize, Damage)> {
         let fact = |name: &str| error.metadata.get(name);
         let partition = fact("partition")?.parse().ok()?;
         let index = self.find_wire(fact("topic")?, partition)?;
-        Some((
-            index,
-            fact("from_offset")?.parse().ok()?,
-            fact("to_offset")?.parse().ok()?,
-        ))
+        let damage = Damage {
+            start_offset: fact("from_offset")?.parse().ok()?,
+            end_offset: fact("to_offset")?.parse().ok()?,
+            object: fact("object").cloned(),
+        };
+        Some((index, damage))
     }
 
-    fn data_loss(&mut self, index: usize, start: u64, end: u64) -> Result<(), Error> {
+    fn data_loss(&mut self, index: usize, damage: Damage) -> Result<(), Error> {
         let reading = &mut self.readings[index];
-        let error = reading.data_loss(start, end);
+        let end = damage.end_offset;
+        let error = reading.data_loss(damage);
         if self.skip_data_loss && end > reading.position {
             tracing::warn!(%error, "going on behind it, as configured");
             reading.advance(end);

@@ -30,6 +30,15 @@ pub(super) struct Reading {
     pub(super) stopped: Option<Error>,
 }
 
+/// Records that cannot be read.
+pub(super) struct Damage {
+    pub(super) start_offset: u64,
+    /// Exclusive.
+    pub(super) end_offset: u64,
+    /// The object of the tier that held them, if one did.
+    pub(super) object: Option<String>,
+}
+
 impl Reading {
     pub(super) fn is_at_end(&self) -> bool {
         self.until.is_some_and(|until| self.position >= until)
@@ -111,12 +120,13 @@ impl Reading {
     }
 
     /// The error that names the damaged range.
-    pub(super) fn data_loss(&self, start_offset: u64, end_offset: u64) -> Error {
+    pub(super) fn data_loss(&self, damage: Damage) -> Error {
         Error::DataLoss {
             topic: self.topic.to_string(),
             partition: self.partition,
-            start_offset,
-            end_offset,
+            start_offset: damage.start_offset,
+            end_offset: damage.end_offset,
+            object: damage.object,
         }
     }
 }

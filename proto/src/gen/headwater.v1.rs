@@ -2336,6 +2336,637 @@ pub mod producer_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks how far partitions are in the tier.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetTierStatusRequest {
+    /// Topics by `name` or `namespace/name`; none means all. One that does not exist is refused.
+    #[prost(string, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How far partitions are in the tier.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetTierStatusResponse {
+    /// The tier; absent: the cluster has none.
+    #[prost(message, optional, tag = "1")]
+    pub tier: ::core::option::Option<TierInfo>,
+    /// By topic and number.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<PartitionTierStatus>,
+}
+/// Where the tier is, and how it does.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TierInfo {
+    /// Where it is, as in the broker's `tier.url` and without anything secret:
+    /// `s3://bucket/prefix?region=..`, `gcs://bucket/prefix`, `azblob://container/prefix`.
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    /// Whether the last call to it was answered.
+    #[prost(bool, tag = "2")]
+    pub reachable: bool,
+    /// Why the last call that failed did; empty: none failed since the broker started.
+    #[prost(string, tag = "3")]
+    pub last_error: ::prost::alloc::string::String,
+    /// When that was, in milliseconds since the epoch.
+    #[prost(int64, optional, tag = "4")]
+    pub last_error_time_ms: ::core::option::Option<i64>,
+    /// When a call was last answered, in milliseconds since the epoch; absent: not since the broker
+    /// started.
+    #[prost(int64, optional, tag = "5")]
+    pub last_success_time_ms: ::core::option::Option<i64>,
+    /// Bytes of sealed segments that are yet to be uploaded, of all topics.
+    #[prost(int64, tag = "6")]
+    pub upload_backlog_bytes: i64,
+    /// Bytes of segments in the tier, of all topics.
+    #[prost(int64, tag = "7")]
+    pub tiered_bytes: i64,
+    /// Objects that nothing names any more and that will be deleted when their grace is over, as far
+    /// as is known.
+    #[prost(int64, tag = "8")]
+    pub garbage_objects: i64,
+}
+/// How far one partition is in the tier. The offsets keep this order: log start \<= tier start \<=
+/// tier end \<= high watermark, and local start \<= tier end, so that no record is in neither place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartitionTierStatus {
+    /// `namespace/name`.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// Its number.
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    /// Whether the topic's segments are uploaded.
+    #[prost(bool, tag = "3")]
+    pub tiering: bool,
+    /// The oldest offset that can be read, from the disk or the tier.
+    #[prost(int64, tag = "4")]
+    pub log_start_offset: i64,
+    /// The oldest offset on the leader's disk.
+    #[prost(int64, tag = "5")]
+    pub local_start_offset: i64,
+    /// The oldest offset in the tier; absent: nothing is in it.
+    #[prost(int64, optional, tag = "6")]
+    pub tier_start_offset: ::core::option::Option<i64>,
+    /// The first offset that is not in the tier; absent: nothing is in it.
+    #[prost(int64, optional, tag = "7")]
+    pub tier_end_offset: ::core::option::Option<i64>,
+    /// Everything below is committed.
+    #[prost(int64, tag = "8")]
+    pub high_watermark: i64,
+    /// Bytes on the leader's disk.
+    #[prost(int64, tag = "9")]
+    pub local_bytes: i64,
+    /// Bytes of segments in the tier.
+    #[prost(int64, tag = "10")]
+    pub tiered_bytes: i64,
+    /// Segments in the tier.
+    #[prost(int64, tag = "11")]
+    pub tiered_segments: i64,
+    /// Segments that are being uploaded now.
+    #[prost(int32, tag = "12")]
+    pub uploading_segments: i32,
+    /// Sealed segments that are yet to be uploaded, those under way included.
+    #[prost(int32, tag = "13")]
+    pub backlog_segments: i32,
+    /// Bytes of them.
+    #[prost(int64, tag = "14")]
+    pub backlog_bytes: i64,
+    /// How long the newest record of the oldest of them has been waiting, in milliseconds; absent:
+    /// nothing waits, or it is not known.
+    #[prost(int64, optional, tag = "15")]
+    pub backlog_age_ms: ::core::option::Option<i64>,
+    /// Why the last upload of this partition failed; empty: it did not.
+    #[prost(string, tag = "16")]
+    pub last_error: ::prost::alloc::string::String,
+}
+/// Asks whether what should be in the tier is there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyTierRequest {
+    /// Topics by `name` or `namespace/name`; none means all. One that does not exist is refused.
+    #[prost(string, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Read every object and compare checksums. Otherwise only whether it is there and as long as it
+    /// should be, which moves no data.
+    #[prost(bool, tag = "2")]
+    pub checksums: bool,
+}
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyTierResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "verify_tier_response::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<verify_tier_response::Event>,
+}
+/// Nested message and enum types in `VerifyTierResponse`.
+pub mod verify_tier_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        /// How far the check is; comes every few seconds.
+        #[prost(message, tag = "1")]
+        Progress(super::VerifyTierProgress),
+        /// Something is wrong; the check goes on.
+        #[prost(message, tag = "2")]
+        Problem(super::TierProblem),
+        /// The check is through; the last message.
+        #[prost(message, tag = "3")]
+        Summary(super::VerifyTierSummary),
+    }
+}
+/// How far a check is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyTierProgress {
+    /// Objects that were looked at.
+    #[prost(int64, tag = "1")]
+    pub objects: i64,
+    /// Objects that are to be looked at in all; absent: not known yet.
+    #[prost(int64, optional, tag = "2")]
+    pub objects_total: ::core::option::Option<i64>,
+    /// Bytes of those that were looked at: read, with `checksums`.
+    #[prost(int64, tag = "3")]
+    pub bytes: i64,
+    /// Bytes of all of them; absent: not known yet.
+    #[prost(int64, optional, tag = "4")]
+    pub bytes_total: ::core::option::Option<i64>,
+}
+/// One object that is not as it should be.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TierProblem {
+    /// `namespace/name`.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition.
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    /// The object's key, below the tier's prefix.
+    #[prost(string, tag = "3")]
+    pub object_key: ::prost::alloc::string::String,
+    /// The first offset that it should hold. Of a manifest, the first that it names.
+    #[prost(int64, tag = "4")]
+    pub base_offset: i64,
+    /// The first offset after those that it should hold.
+    #[prost(int64, tag = "5")]
+    pub end_offset: i64,
+    /// What is wrong.
+    #[prost(enumeration = "TierProblemKind", tag = "6")]
+    pub kind: i32,
+    /// The facts, for people: what was expected and what was found.
+    #[prost(string, tag = "7")]
+    pub detail: ::prost::alloc::string::String,
+    /// Whether the leader's disk still holds all of these offsets, so that nothing is lost yet.
+    #[prost(bool, tag = "8")]
+    pub held_locally: bool,
+}
+/// The result of a check.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyTierSummary {
+    /// Partitions that have something in the tier.
+    #[prost(int64, tag = "1")]
+    pub partitions: i64,
+    /// Objects that were looked at.
+    #[prost(int64, tag = "2")]
+    pub objects: i64,
+    /// Bytes of them.
+    #[prost(int64, tag = "3")]
+    pub bytes: i64,
+    /// How many problems were said.
+    #[prost(int64, tag = "4")]
+    pub problems: i64,
+    /// Whether checksums were compared.
+    #[prost(bool, tag = "5")]
+    pub checksums: bool,
+}
+/// What is wrong with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TierProblemKind {
+    /// Not a problem.
+    Unspecified = 0,
+    /// It is not there.
+    Missing = 1,
+    /// It is shorter or longer than it should be.
+    Length = 2,
+    /// Its bytes are not those that were written.
+    Checksum = 3,
+    /// The store did not give it, which says nothing about the object itself.
+    Unreadable = 4,
+}
+impl TierProblemKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TIER_PROBLEM_KIND_UNSPECIFIED",
+            Self::Missing => "TIER_PROBLEM_KIND_MISSING",
+            Self::Length => "TIER_PROBLEM_KIND_LENGTH",
+            Self::Checksum => "TIER_PROBLEM_KIND_CHECKSUM",
+            Self::Unreadable => "TIER_PROBLEM_KIND_UNREADABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TIER_PROBLEM_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "TIER_PROBLEM_KIND_MISSING" => Some(Self::Missing),
+            "TIER_PROBLEM_KIND_LENGTH" => Some(Self::Length),
+            "TIER_PROBLEM_KIND_CHECKSUM" => Some(Self::Checksum),
+            "TIER_PROBLEM_KIND_UNREADABLE" => Some(Self::Unreadable),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod tier_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Shows what is in the tier (sealed segments in object storage), and checks that it is there.
+    #[derive(Debug, Clone)]
+    pub struct TierServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl TierServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> TierServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> TierServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            TierServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The tier, and how far each partition is in it. A cluster without a tier answers too: with no
+        /// `tier`, and with what is on the disks.
+        pub async fn get_tier_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetTierStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTierStatusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/headwater.v1.TierService/GetTierStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("headwater.v1.TierService", "GetTierStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Compares the objects in the tier with what the partitions' manifests say of them, and says on
+        /// the way what is wrong. Changes nothing. Ends with the summary. Refused with FAILED_PRECONDITION
+        /// and reason TIER_NOT_CONFIGURED if the cluster has no tier.
+        pub async fn verify_tier(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyTierRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::VerifyTierResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/headwater.v1.TierService/VerifyTier",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("headwater.v1.TierService", "VerifyTier"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod tier_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with TierServiceServer.
+    #[async_trait]
+    pub trait TierService: std::marker::Send + std::marker::Sync + 'static {
+        /// The tier, and how far each partition is in it. A cluster without a tier answers too: with no
+        /// `tier`, and with what is on the disks.
+        async fn get_tier_status(
+            &self,
+            request: tonic::Request<super::GetTierStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetTierStatusResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the VerifyTier method.
+        type VerifyTierStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::VerifyTierResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Compares the objects in the tier with what the partitions' manifests say of them, and says on
+        /// the way what is wrong. Changes nothing. Ends with the summary. Refused with FAILED_PRECONDITION
+        /// and reason TIER_NOT_CONFIGURED if the cluster has no tier.
+        async fn verify_tier(
+            &self,
+            request: tonic::Request<super::VerifyTierRequest>,
+        ) -> std::result::Result<tonic::Response<Self::VerifyTierStream>, tonic::Status>;
+    }
+    /// Shows what is in the tier (sealed segments in object storage), and checks that it is there.
+    #[derive(Debug)]
+    pub struct TierServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> TierServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for TierServiceServer<T>
+    where
+        T: TierService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/headwater.v1.TierService/GetTierStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetTierStatusSvc<T: TierService>(pub Arc<T>);
+                    impl<
+                        T: TierService,
+                    > tonic::server::UnaryService<super::GetTierStatusRequest>
+                    for GetTierStatusSvc<T> {
+                        type Response = super::GetTierStatusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetTierStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TierService>::get_tier_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetTierStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/headwater.v1.TierService/VerifyTier" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyTierSvc<T: TierService>(pub Arc<T>);
+                    impl<
+                        T: TierService,
+                    > tonic::server::ServerStreamingService<super::VerifyTierRequest>
+                    for VerifyTierSvc<T> {
+                        type Response = super::VerifyTierResponse;
+                        type ResponseStream = T::VerifyTierStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VerifyTierRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TierService>::verify_tier(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyTierSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for TierServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "headwater.v1.TierService";
+    impl<T> tonic::server::NamedService for TierServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A partitioned, named log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Topic {
@@ -2396,6 +3027,18 @@ pub struct TopicConfig {
     /// Refuse writes with ACKS_ALL when fewer replicas than this are in sync.
     #[prost(int32, optional, tag = "9")]
     pub min_in_sync_replicas: ::core::option::Option<i32>,
+    /// Upload sealed segments to the tier. Without effect in a cluster that has none.
+    #[prost(bool, optional, tag = "10")]
+    pub tiering: ::core::option::Option<bool>,
+    /// Drop the leader's and followers' copies of segments that are in the tier this long after they
+    /// were appended, in milliseconds; 0 as soon as they are in the tier; -1 not before `retention_ms`
+    /// and `retention_bytes` take the records from both places.
+    #[prost(int64, optional, tag = "11")]
+    pub local_retention_ms: ::core::option::Option<i64>,
+    /// Drop the oldest copies of segments that are in the tier while a partition takes more than this
+    /// on a broker's disk; 0 as soon as they are in the tier; -1 is without bound.
+    #[prost(int64, optional, tag = "12")]
+    pub local_retention_bytes: ::core::option::Option<i64>,
 }
 /// Creates a topic.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2534,7 +3177,7 @@ pub struct Partition {
     /// Everything below is on the medium.
     #[prost(int64, tag = "10")]
     pub synced_end_offset: i64,
-    /// Bytes on the leader's disk.
+    /// Bytes on the leader's disk; what is in the tier is not counted.
     #[prost(int64, tag = "11")]
     pub size_bytes: i64,
     /// Segments on the leader's disk.

@@ -10,4 +10,7 @@ pub(crate) mod perf;
 pub(crate) mod produce;
 #[cfg(feature = "embedded")]
 pub(crate) mod quickstart;
+#[cfg(feature = "embedded")]
+pub(crate) mod restore;
+pub(crate) mod tier;
 pub(crate) mod topic;

@@ -6,6 +6,9 @@ mod broker;
 mod golden;
 mod kubernetes;
 #[cfg(feature = "embedded")]
+mod restore;
+#[cfg(feature = "embedded")]
 mod round_trip;
 mod support;
+mod tier;
 mod usage;

@@ -4,7 +4,7 @@ use crate::support::{finish, program, run};
 
 #[test]
 fn usage_errors_exit_with_2_and_leave_stdout_alone() {
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 19] = [
         &[],
         &["frobnicate"],
         &["produce"],
@@ -14,6 +14,9 @@ fn usage_errors_exit_with_2_and_leave_stdout_alone() {
         &["topic", "create"],
         &["topic", "create", "t", "--partitions", "0"],
         &["topic", "list", "-o", "xml"],
+        &["topic", "edit", "t", "--tiering", "maybe"],
+        &["tier"],
+        &["tier", "status", "-o", "xml"],
         &["produce", "t", "--rate", "0"],
         &["produce", "t", "-H", "no-equals-sign"],
         &["perf", "produce", "--rate", "0"],

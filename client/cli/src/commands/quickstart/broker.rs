@@ -41,6 +41,8 @@ impl LocalBroker {
             ("form", "true"),
             ("listen.client", listen),
             ("listen.http", http),
+            // Sealed segments go to a folder beside the logs, so that the quickstart shows how a tier works.
+            ("tier.url", "fs:"),
         ]);
         let settings = settings.map_err(|error| {
             Failure::usage("the broker cannot run with these settings")

@@ -2,6 +2,7 @@
 
 mod delete;
 mod settings;
+mod tiering;
 mod views;
 
 use headwater_client::types::Topic;
@@ -56,6 +57,9 @@ pub(crate) enum Command {
         /// Check everything, change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Do not ask; only turning tiering off does
+        #[arg(short, long)]
+        yes: bool,
         #[command(flatten)]
         output: OutputArgs,
         #[command(flatten)]
@@ -143,6 +147,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             topic,
             settings,
             dry_run,
+            yes,
             output,
         } => {
             let paths = settings.paths();
@@ -152,11 +157,15 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             }
             let (admin, target) = session.admin("change a topic").await?;
             let name = target.topic(&topic);
-            let wanted = Topic {
+            let mut wanted = Topic {
                 name: name.clone(),
                 config: Some(settings.config()),
                 ..Topic::default()
             };
+            if settings.moves_records() {
+                let told = yes || dry_run;
+                tiering::announce(&admin, session, &mut wanted, &paths, told).await?;
+            }
             let changed = admin.update_topic(wanted, &paths, dry_run).await;
             let changed = changed.map_err(|error| failed("change", &name, &error))?;
             let done = if dry_run {

@@ -106,6 +106,17 @@ pub(crate) struct SettingArgs {
     /// Refuse writes with acks=all while fewer replicas are in sync
     #[arg(long, value_name = "N", value_parser = number)]
     min_in_sync_replicas: Option<Setting<i32>>,
+    /// Upload sealed segments to the tier, if the cluster has one: `true` or `false`
+    #[arg(long, value_name = "BOOL", value_parser = true_or_false)]
+    tiering: Option<Setting<bool>>,
+    /// Keep copies of what is in the tier on the brokers' disks for so long: 1d, `0` for not at all,
+    /// or `forever` for as long as the records
+    #[arg(long, alias = "local-retention-time", value_name = "TIME", value_parser = local_retention)]
+    local_retention: Option<Setting<i64>>,
+    /// Drop the oldest copies of what is in the tier while a partition takes more than this on a
+    /// broker's disk: 10GiB, `0`, or `unbounded`
+    #[arg(long, value_name = "SIZE", value_parser = retention_bytes)]
+    local_retention_bytes: Option<Setting<i64>>,
 }
 
 impl SettingArgs {
@@ -126,7 +137,17 @@ impl SettingArgs {
             message_bytes_max: self.message_bytes_max.and_then(Setting::value),
             timestamp_ahead_ms_max: self.timestamp_ahead_max.and_then(Setting::value),
             min_in_sync_replicas: self.min_in_sync_replicas.and_then(Setting::value),
+            tiering: self.tiering.and_then(Setting::value),
+            local_retention_ms: self.local_retention.and_then(Setting::value),
+            local_retention_bytes: self.local_retention_bytes.and_then(Setting::value),
         }
+    }
+
+    /// Whether anything was given that decides where records are kept: on disks or in the tier.
+    pub(crate) fn moves_records(&self) -> bool {
+        self.tiering.is_some()
+            || self.local_retention.is_some()
+            || self.local_retention_bytes.is_some()
     }
 
     /// The API's paths of what was given, values and defaults alike.
@@ -146,6 +167,12 @@ impl SettingArgs {
             (
                 "config.min_in_sync_replicas",
                 self.min_in_sync_replicas.is_some(),
+            ),
+            ("config.tiering", self.tiering.is_some()),
+            ("config.local_retention_ms", self.local_retention.is_some()),
+            (
+                "config.local_retention_bytes",
+                self.local_retention_bytes.is_some(),
             ),
         ];
         given
@@ -170,6 +197,20 @@ fn retention(text: &str) -> Result<Setting<i64>, String> {
         "forever" | "unlimited" | "-1" => Ok(Setting::Value(-1)),
         _ => millis(text),
     }
+}
+
+fn local_retention(text: &str) -> Result<Setting<i64>, String> {
+    match text {
+        "0" => Ok(Setting::Value(0)),
+        _ => retention(text),
+    }
+}
+
+fn true_or_false(text: &str) -> Result<Setting<bool>, String> {
+    or_default(text, |text| {
+        text.parse()
+            .map_err(|_| "there are true, false and default".to_owned())
+    })
 }
 
 fn retention_bytes(text: &str) -> Result<Setting<i64>, String> {
@@ -248,6 +289,30 @@ mod tests {
         let settings = parse(&["--segment-bytes", "default"]).unwrap();
         assert_eq!(settings.config(), TopicConfig::default());
         assert_eq!(settings.paths(), ["config.segment_bytes"]);
+    }
+
+    #[test]
+    fn what_decides_where_records_are_kept_is_told_apart() {
+        let settings = parse(&["--tiering=false", "--local-retention", "0"]).unwrap();
+        let config = settings.config();
+        assert_eq!(
+            (config.tiering, config.local_retention_ms),
+            (Some(false), Some(0))
+        );
+        assert_eq!(
+            settings.paths(),
+            ["config.tiering", "config.local_retention_ms"]
+        );
+        assert!(settings.moves_records());
+        let bytes = parse(&["--local-retention-bytes", "unbounded"]).unwrap();
+        assert_eq!(bytes.config().local_retention_bytes, Some(-1));
+        assert!(bytes.moves_records());
+        let back = parse(&["--local-retention-time", "default"]).unwrap();
+        assert_eq!(back.config(), TopicConfig::default());
+        assert!(back.moves_records());
+        assert!(!parse(&["--retention", "7d"]).unwrap().moves_records());
+        let error = parse(&["--tiering", "yes"]).unwrap_err().to_string();
+        assert!(error.contains("true, false and default"), "{error}");
     }
 
     #[test]

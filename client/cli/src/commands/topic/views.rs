@@ -43,6 +43,12 @@ struct ConfigView {
     timestamp_ahead_ms_max: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     min_in_sync_replicas: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tiering: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_retention_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_retention_bytes: Option<i64>,
 }
 
 impl From<Topic> for TopicView {
@@ -88,6 +94,9 @@ impl From<TopicConfig> for ConfigView {
             message_bytes_max: config.message_bytes_max,
             timestamp_ahead_ms_max: config.timestamp_ahead_ms_max,
             min_in_sync_replicas: config.min_in_sync_replicas,
+            tiering: config.tiering,
+            local_retention_ms: config.local_retention_ms,
+            local_retention_bytes: config.local_retention_bytes,
         }
     }
 }
@@ -134,6 +143,16 @@ impl ConfigView {
             (
                 "min-in-sync-replicas",
                 self.min_in_sync_replicas.map(|n| n.to_string()),
+            ),
+            ("tiering", self.tiering.map(|tiering| tiering.to_string())),
+            (
+                "local-retention",
+                self.local_retention_ms.map(|ms| or("forever", ms, &time)),
+            ),
+            (
+                "local-retention-bytes",
+                self.local_retention_bytes
+                    .map(|n| or("unbounded", n, &show_bytes)),
             ),
         ]
     }
