@@ -21,7 +21,8 @@ pub use parse::Machine;
 pub use print::print;
 pub use raw::{Layers, Origin, RawConfig};
 pub use settings::{
-    DiskGuard, Durability, Limits, Listen, LogFormat, Logging, Settings, Storage, TopicDefaults,
+    DiskGuard, Durability, Limits, Listen, LogFormat, Logging, Settings, Storage, Tier,
+    TopicDefaults,
 };
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use headwater_core::names::NameError;
 use headwater_core::replica::Refusal;
 use headwater_log::LogError;
 use headwater_record::{LeaderEpoch, Offset, RecordError};
+use headwater_tier::TierError;
 
 /// Why a request, or one entry of it, was refused.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,19 @@ pub enum BrokerError {
         /// Why.
         source: LogError,
     },
+    /// Reading from the tier failed.
+    #[error("reading topic {topic}, partition {partition} failed: {source}")]
+    Tier {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Why.
+        source: TierError,
+    },
+    /// There is no tier.
+    #[error("this cluster has no tier; set tier.url to have sealed segments in object storage")]
+    TierNotConfigured,
     /// The metadata has refused a change.
     #[error(transparent)]
     Metadata(#[from] Refused),

@@ -8,28 +8,32 @@ mod admin;
 mod consume;
 mod health;
 mod produce;
+mod tier;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use admin::{SETTINGS, TopicChange, TopicPlan};
-pub use consume::{FetchEntry, FetchRequest, FetchedPartition, Payload};
+pub use consume::{FetchBudget, FetchEntry, FetchRequest, FetchedPartition, Payload};
 use headwater_core::ids::{BrokerId, ClusterId};
 use headwater_core::metadata::{Image, Topic};
 use headwater_core::names::TopicName;
 pub use health::{Finding, Findings, Severity, damage};
 pub use produce::{ProduceRequest, Produced, RecordsRequest, StreamBatch};
+pub use tier::{PartitionTier, VerifyEvent};
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::{Action, Authorizer, Principal};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::BrokerError;
+use crate::limits::COLD_BUDGET_PART;
 use crate::metadata::MetadataHandle;
 use crate::metrics::Metrics;
 use crate::partition::read::PartitionRef;
 use crate::partition::registry::Registry;
 use crate::storage::Storage;
+use crate::tier::BrokerTier;
 
 /// Who a broker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,7 @@ pub struct Broker {
     pub metrics: Metrics,
     /// What was found at the start and has not gone away.
     pub findings: Findings,
+    tier: Option<Arc<BrokerTier>>,
     registry: Arc<Registry>,
     clock: Clock,
     authorizer: Box<dyn Authorizer>,
@@ -63,6 +68,8 @@ pub struct Broker {
     produce_budget: Arc<Semaphore>,
     /// Bytes of batches that were read and not taken.
     fetch_budget: Arc<Semaphore>,
+    /// The part of it that reads of the tier have for themselves, and have to do with.
+    cold_budget: Arc<Semaphore>,
     draining: watch::Receiver<bool>,
     next_stream: AtomicU64,
     next_partition: AtomicU64,
@@ -84,6 +91,8 @@ pub struct BrokerParts {
     pub metrics: Metrics,
     /// What was found at the start.
     pub findings: Findings,
+    /// Object storage for sealed segments.
+    pub tier: Option<Arc<BrokerTier>>,
     /// The partitions.
     pub registry: Arc<Registry>,
     /// The clocks.
@@ -105,6 +114,7 @@ impl Broker {
             storage,
             metrics,
             findings,
+            tier,
             registry,
             clock,
             authorizer,
@@ -114,9 +124,15 @@ impl Broker {
             let permits = usize::try_from(bytes).unwrap_or(usize::MAX);
             Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
         };
+        let fetch_bytes = settings.memory.fetch_bytes;
+        let cold_bytes = match tier {
+            Some(_) => fetch_bytes / COLD_BUDGET_PART,
+            None => 0,
+        };
         Broker {
             produce_budget: budget(settings.memory.produce_bytes),
-            fetch_budget: budget(settings.memory.fetch_bytes),
+            fetch_budget: budget(fetch_bytes - cold_bytes),
+            cold_budget: budget(cold_bytes),
             settings,
             identity,
             advertised,
@@ -124,6 +140,7 @@ impl Broker {
             storage,
             metrics,
             findings,
+            tier,
             registry,
             clock,
             authorizer,
@@ -139,7 +156,12 @@ impl Broker {
         let used =
             |total: u64, left: &Semaphore| total.saturating_sub(left.available_permits() as u64);
         let produce = used(memory.produce_bytes, &self.produce_budget);
-        (produce, used(memory.fetch_bytes, &self.fetch_budget))
+        let fetch_left =
+            self.fetch_budget.available_permits() + self.cold_budget.available_permits();
+        (
+            produce,
+            memory.fetch_bytes.saturating_sub(fetch_left as u64),
+        )
     }
 
     /// Turns true when the broker is about to stop.

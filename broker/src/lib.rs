@@ -19,11 +19,13 @@ pub mod memory;
 pub mod metadata;
 pub mod metrics;
 pub mod partition;
+pub mod restore;
 mod secret;
 mod standing;
 mod startup;
 pub mod storage;
 pub mod telemetry;
+pub mod tier;
 
 use std::future::Future;
 

@@ -81,6 +81,69 @@ pub const SHARD_MESSAGES_PER_TURN_MAX: usize = 1_024;
 /// How long a shard sleeps when nothing happens.
 pub const SHARD_TICK: Duration = Duration::from_millis(100);
 
+/// How often a shard looks at its partitions while the disk is full, so that what the tier holds makes room soon.
+pub const SHARD_TICK_FULL: Duration = Duration::from_secs(1);
+
+/// What one cold read of a fetch is taken to hold: a fetch reads so many partitions of the tier at once as its bound
+/// has room for.
+pub const COLD_READ_BYTES: usize = 1 << 20;
+
+/// Reads of the tier at once, over all fetches. Each holds what it reads, within the budget for cold answers, and a
+/// chunk or two on the way to it. Enough for hundreds of MiB a second from a store that takes 50 ms.
+pub const TIER_READS_MAX: usize = 16;
+
+/// Reads ahead of readers at once. More would only throw each other out of the cache.
+pub const TIER_READ_AHEADS_MAX: usize = 4;
+
+/// How long a reader waits for the tier before it is told to try again. Far less than the shortest grace
+/// (`headwater_tier::limits::GRACE_MS_MIN`), for which what the reader is about to read stays.
+pub const TIER_READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Of the memory for answers, the part that cold reads share: as long as they wait for a store, the rest is there for
+/// all others.
+pub const COLD_BUDGET_PART: u64 = 4;
+
+/// How long a broker that starts waits for the tier's store to show that it can be a tier's.
+pub const TIER_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a store is asked whether it is well again, where nobody else asks it for anything.
+pub const TIER_PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the tier looks for partitions with something to do, at least.
+pub const TIER_TICK_MAX: Duration = Duration::from_secs(1);
+
+/// How soon it looks again at a partition of which something has come back. Others that come back by then are looked
+/// at together.
+pub const TIER_WAKE_DELAY: Duration = Duration::from_millis(20);
+
+/// Partitions that are looked at in one tick: bounds what a tick holds and how long it takes. The others' turn comes.
+pub const TIER_PARTITIONS_PER_TICK_MAX: usize = 1_000;
+
+/// Partitions whose shards are asked at once.
+pub const TIER_VIEWS_AT_ONCE: usize = 128;
+
+/// Segments that are uploaded or wait for one of the few places, over all partitions: bounds the memory of a broker
+/// that takes over many partitions.
+pub const TIER_UPLOADS_WAITING_MAX: usize = 256;
+
+/// How long `tier status` waits for manifests that are not in memory.
+pub const TIER_STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Manifests, looks at retention and sweeps at once, over all partitions.
+pub const TIER_SMALL_REQUESTS_MAX: usize = 16;
+
+/// Objects of a deleted topic that are deleted in one step.
+pub const TIER_OBJECTS_PER_STEP: usize = 1_000;
+
+/// How often the tier looks at a partition where nothing seems to happen: settings, retention and sweeps.
+pub const TIER_LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the tier's store may fail before that is a finding.
+pub const TIER_FAILING_TOLERATED: Duration = Duration::from_secs(30);
+
+/// How long sealed segments may wait for their upload before that is a finding.
+pub const TIER_BACKLOG_TOLERATED: Duration = Duration::from_secs(15 * 60);
+
 /// Sync marks that no later round carries along are synced after this long.
 pub const SYNC_MARKS_IDLE: Duration = Duration::from_millis(50);
 

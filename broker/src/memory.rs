@@ -22,6 +22,9 @@ pub const PARTITION_BYTES: u64 = 8 * KIB;
 /// One idle connection: HTTP/2 state, its task, and socket buffers charged to the control group.
 pub const CONNECTION_BYTES: u64 = 32 * KIB;
 
+/// One upload: two parts on their way, and one that is being filled.
+pub const UPLOAD_BYTES: u64 = 16 * MIB;
+
 /// The least room for produced and for fetched bytes: below this a few clients with large batches
 /// would wait for each other.
 pub const IN_FLIGHT_BYTES_MIN: u64 = 16 * MIB;
@@ -71,6 +74,10 @@ pub struct Needs {
     pub message_bytes_max: u64,
     /// The most bytes that one fetch answers with.
     pub fetch_bytes_max: u64,
+    /// What is kept of the tier; 0 without one.
+    pub tier_cache_bytes: u64,
+    /// Segments that are uploaded at once.
+    pub tier_uploads: u64,
 }
 
 /// The memory limit, divided. The parts add up to `limit.bytes`.
@@ -84,6 +91,8 @@ pub struct MemorySplit {
     pub partitions_bytes: u64,
     /// Idle connections: the most connections times [`CONNECTION_BYTES`].
     pub connections_bytes: u64,
+    /// What is kept of the tier, and uploads under way: [`UPLOAD_BYTES`] each.
+    pub tier_bytes: u64,
     /// Batches received and not yet answered, over all connections.
     pub produce_bytes: u64,
     /// Batches read and not yet taken by the client, over all connections.
@@ -97,15 +106,17 @@ pub struct MemorySplit {
 #[error(
     "the memory limit of {} MiB ({}) is too small: these settings need at least {} MiB ({} MiB for \
      the process, {} MiB for limits.partitions_max, {} MiB for limits.connections_max, {} MiB for \
-     batches in flight). Raise the limit, or lower limits.partitions_max, limits.connections_max, \
-     topics.message_bytes_max or limits.fetch_bytes_max",
+     batches in flight, {} MiB for the tier). Raise the limit, or lower limits.partitions_max, \
+     limits.connections_max, topics.message_bytes_max, limits.fetch_bytes_max, tier.cache_bytes or \
+     tier.upload_concurrency",
     limit.bytes / MIB,
     limit.source,
     minimum_bytes.div_ceil(MIB),
     BASELINE_BYTES / MIB,
     partitions_bytes.div_ceil(MIB),
     connections_bytes.div_ceil(MIB),
-    in_flight_bytes.div_ceil(MIB)
+    in_flight_bytes.div_ceil(MIB),
+    tier_bytes.div_ceil(MIB)
 )]
 pub struct TooSmall {
     /// The limit.
@@ -118,6 +129,8 @@ pub struct TooSmall {
     pub connections_bytes: u64,
     /// What produce and fetch need of it together.
     pub in_flight_bytes: u64,
+    /// What the tier needs of it.
+    pub tier_bytes: u64,
 }
 
 impl MemorySplit {
@@ -135,7 +148,9 @@ impl MemorySplit {
         let produce_bytes_min = IN_FLIGHT_BYTES_MIN.max(4 * needs.message_bytes_max);
         let fetch_bytes_min = IN_FLIGHT_BYTES_MIN.max(2 * needs.fetch_bytes_max);
         let in_flight_bytes = produce_bytes_min + fetch_bytes_min;
-        let minimum_bytes = BASELINE_BYTES + partitions_bytes + connections_bytes + in_flight_bytes;
+        let tier_bytes = needs.tier_cache_bytes + needs.tier_uploads * UPLOAD_BYTES;
+        let minimum_bytes =
+            BASELINE_BYTES + partitions_bytes + connections_bytes + in_flight_bytes + tier_bytes;
         let Some(left) = limit.bytes.checked_sub(minimum_bytes) else {
             return Err(TooSmall {
                 limit: limit.clone(),
@@ -143,6 +158,7 @@ impl MemorySplit {
                 partitions_bytes,
                 connections_bytes,
                 in_flight_bytes,
+                tier_bytes,
             });
         };
         let share = left / 100 * SHARE_PERCENT;
@@ -151,6 +167,7 @@ impl MemorySplit {
             baseline_bytes: BASELINE_BYTES,
             partitions_bytes,
             connections_bytes,
+            tier_bytes,
             produce_bytes: produce_bytes_min + share,
             fetch_bytes: fetch_bytes_min + share,
             unassigned_bytes: left - 2 * share,
@@ -158,11 +175,12 @@ impl MemorySplit {
     }
 
     /// The parts with what each is for, in the order of the fields.
-    pub fn parts(&self) -> [(&'static str, u64); 6] {
+    pub fn parts(&self) -> [(&'static str, u64); 7] {
         [
             ("the process itself", self.baseline_bytes),
             ("partitions", self.partitions_bytes),
             ("idle connections", self.connections_bytes),
+            ("the tier", self.tier_bytes),
             ("produce in flight", self.produce_bytes),
             ("fetch in flight", self.fetch_bytes),
             ("page cache", self.unassigned_bytes),

@@ -81,6 +81,22 @@ pub struct Metrics {
     pub fetch_in_flight_bytes: Gauge,
     /// Findings that GetHealth would tell now.
     pub findings: Gauge,
+    /// Segments that are in the tier's store and verified.
+    pub tier_segments_uploaded: Counter,
+    /// Bytes of those segments.
+    pub tier_uploaded_bytes: Counter,
+    /// Bytes of batches that readers were given from the tier.
+    pub tier_read_bytes: Counter,
+    /// Objects that nothing named any more and that were deleted.
+    pub tier_objects_deleted: Counter,
+    /// Objects that a check found missing or altered.
+    pub tier_problems: Counter,
+    /// Bytes of sealed segments that are not in the tier.
+    pub tier_backlog_bytes: Gauge,
+    /// Segments of them.
+    pub tier_backlog_segments: Gauge,
+    /// Bytes of what was read from the tier that are kept in memory.
+    pub tier_cache_bytes: Gauge,
 }
 
 /// What went one way.
@@ -131,10 +147,19 @@ impl Metrics {
             produce_in_flight_bytes: Gauge::default(),
             fetch_in_flight_bytes: Gauge::default(),
             findings: Gauge::default(),
+            tier_segments_uploaded: Counter::default(),
+            tier_uploaded_bytes: Counter::default(),
+            tier_read_bytes: Counter::default(),
+            tier_objects_deleted: Counter::default(),
+            tier_problems: Counter::default(),
+            tier_backlog_bytes: Gauge::default(),
+            tier_backlog_segments: Gauge::default(),
+            tier_cache_bytes: Gauge::default(),
         };
         let ours = registry.sub_registry_with_prefix("headwater");
         metrics.register_requests(ours);
         metrics.register_storage(ours);
+        metrics.register_tier(ours);
         let build = Family::<VersionLabel, Gauge>::default();
         build
             .get_or_create(&VersionLabel {
@@ -275,6 +300,64 @@ impl Metrics {
             self.deleted_bytes.clone(),
         );
         self.recovery.register(ours);
+    }
+
+    fn register_tier(&self, ours: &mut Registry) {
+        let counters = [
+            (
+                "tier_segments_uploaded",
+                "Segments that are in the tier's store and verified",
+                &self.tier_segments_uploaded,
+            ),
+            (
+                "tier_objects_deleted",
+                "Objects of the tier that nothing named any more and that were deleted",
+                &self.tier_objects_deleted,
+            ),
+            (
+                "tier_problems",
+                "Objects of the tier that a check found missing or altered",
+                &self.tier_problems,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            ours.register(name, help, counter.clone());
+        }
+        let byte_counters = [
+            (
+                "tier_uploaded",
+                "Segments that are in the tier's store and verified",
+                &self.tier_uploaded_bytes,
+            ),
+            (
+                "tier_read",
+                "Batches that readers were given from the tier",
+                &self.tier_read_bytes,
+            ),
+        ];
+        for (name, help, counter) in byte_counters {
+            ours.register_with_unit(name, help, Unit::Bytes, counter.clone());
+        }
+        ours.register(
+            "tier_backlog_segments",
+            "Sealed segments that are not in the tier",
+            self.tier_backlog_segments.clone(),
+        );
+        let byte_gauges = [
+            (
+                "tier_backlog",
+                "Sealed segments that are not in the tier",
+                &self.tier_backlog_bytes,
+            ),
+            (
+                "tier_cache",
+                "What was read from the tier and is kept in memory",
+                &self.tier_cache_bytes,
+            ),
+        ];
+        for (name, help, gauge) in byte_gauges {
+            ours.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
     }
 
     /// One batch that a client has sent, and whether it was appended.

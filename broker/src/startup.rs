@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub(crate) use self::open::boot_id;
 use self::open::{Directory, Opened};
 use self::upkeep::Upkeep;
 use crate::admin_http::{self, AdminState, Readiness};
@@ -33,6 +34,8 @@ use crate::partition::registry::Registry;
 use crate::partition::shard::Message;
 use crate::secret::Secret;
 use crate::standing::{Member, Standing, Station};
+use crate::tier::store::StoreMetrics;
+use crate::tier::{BrokerTier, Driver, DriverParts};
 
 /// A broker in this process.
 pub struct Running {
@@ -76,6 +79,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     };
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
+    let store_metrics = StoreMetrics::default();
+    if settings.tier.is_some() {
+        store_metrics.register(metrics_registry.sub_registry_with_prefix("headwater"));
+    }
     let (readiness, ready) = watch::channel(Readiness::NotReady("opening the log".to_owned()));
     let (stopped, stop) = watch::channel(false);
     let (draining, drain) = watch::channel(false);
@@ -165,8 +172,16 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
 
     let opening = settings.clone();
     let opening_metrics = metrics.clone();
+    let tier = match &settings.tier {
+        None => None,
+        Some(tier) => {
+            let opened = BrokerTier::open(tier, &settings.data_dir, cluster, &store_metrics);
+            Some(opened.await.context("opening the tier")?)
+        }
+    };
+    let eager = tier.as_ref().map(|tier| tier.eager);
     let opened = tokio::task::spawn_blocking(move || {
-        open::open(&opening, &opening_metrics, directory, cluster)
+        open::open(&opening, &opening_metrics, directory, cluster, eager)
     });
     let Opened {
         identity,
@@ -185,8 +200,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         identity: ids,
         metadata,
         storage,
-        metrics,
+        metrics: metrics.clone(),
         findings,
+        tier: tier.clone(),
         registry: registry.clone(),
         clock: clock.clone(),
         authorizer: Box::new(AllowAll),
@@ -205,7 +221,21 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         identity: identity.clone(),
         clock: clock.clone(),
     };
-    tasks.push(tokio::spawn(upkeep.run(stop)));
+    tasks.push(tokio::spawn(upkeep.run(stop.clone())));
+    if let Some(tier) = tier {
+        let driver = Driver::new(DriverParts {
+            tier,
+            broker: ids.broker_id,
+            metadata: broker.metadata.clone(),
+            registry: registry.clone(),
+            storage: broker.storage.clone(),
+            clock: clock.clone(),
+            metrics,
+            defaults: broker.settings.topics.effective(),
+            retain_interval_ms: broker.settings.storage.retention_check_interval.as_millis() as u64,
+        });
+        tasks.push(tokio::spawn(driver.run(stop)));
+    }
     let BrokerIdentity {
         cluster_id,
         broker_id,

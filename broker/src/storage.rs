@@ -122,6 +122,12 @@ impl Storage {
         }
     }
 
+    /// Whether so many bytes can be written without records being refused for it.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let headroom_bytes = self.headroom_bytes.load(Ordering::Relaxed);
+        !self.is_full() && headroom_bytes >= i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
     /// Size of the data directory's file system and what is left of it; zeros if it cannot be had.
     pub fn space(&self) -> DiskSpace {
         self.log.disk.space().unwrap_or(DiskSpace {

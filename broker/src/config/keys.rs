@@ -250,6 +250,80 @@ pub static KEYS: &[Key] = &[
         help: "Records with a timestamp further ahead of the leader's clock are refused.",
     },
     Key {
+        name: "topics.tiering",
+        default: "true",
+        form: Form::Switch,
+        help: "Upload the sealed segments of a topic, if the broker has a tier.",
+    },
+    Key {
+        name: "topics.local_retention_time",
+        default: "1d",
+        form: Form::TimeOrForever(0, CONFIG_MS_MAX),
+        help: "What is in the tier stays on the disk this long as well. forever: as long as the \
+               topic's retention.",
+    },
+    Key {
+        name: "topics.local_retention_bytes",
+        default: "unlimited",
+        form: Form::SizeOrUnlimited(0, 1024 * TIB),
+        help: "What is in the tier leaves the disk, oldest first, while a partition takes more of \
+               it than this.",
+    },
+    Key {
+        name: "tier.url",
+        default: "none",
+        form: Form::Text,
+        help: "Object storage for sealed segments: s3://bucket/prefix, gcs://bucket/prefix, \
+               azblob://container/prefix (all with ?endpoint=, s3 with &region=), \
+               fs:///directory, or fs: for the directory tier in the data directory. none: \
+               everything stays on the disk.",
+    },
+    Key {
+        name: "tier.credentials_dir",
+        default: "none",
+        form: Form::Text,
+        help: "Directory with the credentials of tier.url as files, read again when they change: \
+               access_key_id and secret_access_key (s3), credential.json (gcs), account_name and \
+               account_key (azblob). none: the environment, or what the cloud gives its machines.",
+    },
+    Key {
+        name: "tier.upload_concurrency",
+        default: "2",
+        form: Form::Count(1, 64),
+        help: "Segments that are uploaded at once. Each takes 16 MiB of memory.",
+    },
+    Key {
+        name: "tier.cache_bytes",
+        default: "16MiB",
+        form: Form::Size(4 * MIB, TIB),
+        help: "Memory for what is read from the tier.",
+    },
+    Key {
+        name: "tier.commit_interval",
+        default: "1s",
+        form: Form::Time(250, HOUR),
+        help: "Uploaded segments become part of the tier this often, all partitions together.",
+    },
+    Key {
+        name: "tier.gc_grace",
+        default: "1h",
+        form: Form::Time(MINUTE, CONFIG_MS_MAX),
+        help: "An object that nothing names any more is deleted after this time, by the store's \
+               own clock.",
+    },
+    Key {
+        name: "tier.gc_interval",
+        default: "6h",
+        form: Form::Time(MINUTE, CONFIG_MS_MAX),
+        help: "How often each partition's objects are listed to find those that nothing names.",
+    },
+    Key {
+        name: "tier.snapshot_interval",
+        default: "1m",
+        form: Form::Time(SECOND, CONFIG_MS_MAX),
+        help: "Changed metadata is written to the tier at most this often, for a restore.",
+    },
+    Key {
         name: "limits.connections_max",
         default: "2000",
         form: Form::Count(1, 1_000_000),

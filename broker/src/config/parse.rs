@@ -10,7 +10,8 @@ use super::error::ConfigError;
 use super::keys::Form;
 use super::raw::{Layers, RawConfig};
 use super::settings::{
-    DiskGuard, Durability, Limits, Listen, LogFormat, Logging, Settings, Storage, TopicDefaults,
+    DiskGuard, Durability, Limits, Listen, LogFormat, Logging, Settings, Storage, Tier,
+    TopicDefaults,
 };
 use super::value;
 use crate::memory::{LimitSource, MemoryLimit, MemorySplit, Needs};
@@ -54,6 +55,7 @@ impl Settings {
         let disk_guard = disk_guard(&reader)?;
         let topics = topics(&reader)?;
         let limits = limits(&reader)?;
+        let tier = tier(&reader)?;
         let limit = match reader.bytes_or_auto("memory.limit_bytes")? {
             Some(bytes) => MemoryLimit {
                 bytes,
@@ -66,6 +68,10 @@ impl Settings {
             connections_max: limits.connections_max as u64,
             message_bytes_max: topics.message_bytes_max.into(),
             fetch_bytes_max: limits.fetch_bytes_max as u64,
+            tier_cache_bytes: tier.as_ref().map_or(0, |tier| tier.cache_bytes),
+            tier_uploads: tier
+                .as_ref()
+                .map_or(0, |tier| tier.upload_concurrency as u64),
         };
         Ok(Settings {
             data_dir: reader.text("data_dir", data_dir)?,
@@ -88,6 +94,7 @@ impl Settings {
             storage: storage(&reader, machine)?,
             disk_guard,
             topics,
+            tier,
             memory: MemorySplit::divide(&limit, &needs)?,
             limits,
             logging: logging(&reader)?,
@@ -170,6 +177,9 @@ fn topics(reader: &Reader<'_>) -> Result<TopicDefaults, ConfigError> {
         )?,
         message_bytes_max: reader.bytes("topics.message_bytes_max")?,
         timestamp_ahead_ms_max: reader.time_ms("topics.timestamp_ahead_max")?,
+        tiering: reader.text("topics.tiering", value::switch)?,
+        local_retention_ms: reader.time_ms_or_forever("topics.local_retention_time")?,
+        local_retention_bytes: reader.bytes_or_unlimited("topics.local_retention_bytes")?,
     };
     if u64::from(topics.message_bytes_max) > topics.segment_bytes {
         return Err(reader.conflict(
@@ -181,6 +191,28 @@ fn topics(reader: &Reader<'_>) -> Result<TopicDefaults, ConfigError> {
         ));
     }
     Ok(topics)
+}
+
+fn tier(reader: &Reader<'_>) -> Result<Option<Tier>, ConfigError> {
+    let unless_none = |text: &str| Ok((text != "none").then(|| text.to_owned()));
+    let Some(url) = reader.text("tier.url", unless_none)? else {
+        return Ok(None);
+    };
+    reader.text("tier.url", |url| {
+        crate::tier::store::check(url).map_err(|error| format!("{error:#}"))
+    })?;
+    Ok(Some(Tier {
+        url,
+        credentials_dir: reader
+            .text("tier.credentials_dir", unless_none)?
+            .map(PathBuf::from),
+        upload_concurrency: reader.count("tier.upload_concurrency")?,
+        cache_bytes: reader.bytes("tier.cache_bytes")?,
+        commit_interval: reader.time("tier.commit_interval")?,
+        gc_grace: reader.time("tier.gc_grace")?,
+        gc_interval: reader.time("tier.gc_interval")?,
+        snapshot_interval: reader.time("tier.snapshot_interval")?,
+    }))
 }
 
 fn limits(reader: &Reader<'_>) -> Result<Limits, ConfigError> {

@@ -35,6 +35,8 @@ pub struct Settings {
     pub disk_guard: DiskGuard,
     /// What a topic has when its creator says nothing.
     pub topics: TopicDefaults,
+    /// Object storage for sealed segments; `None` keeps everything on the disk.
+    pub tier: Option<Tier>,
     /// Bounds on what clients can ask for.
     pub limits: Limits,
     /// The memory limit, divided.
@@ -81,6 +83,27 @@ pub struct DiskGuard {
     pub high_water_bytes: u64,
 }
 
+/// Object storage for sealed segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Where it is.
+    pub url: String,
+    /// Directory with credentials as files.
+    pub credentials_dir: Option<PathBuf>,
+    /// Segments that are uploaded at once.
+    pub upload_concurrency: usize,
+    /// Memory for what is read.
+    pub cache_bytes: u64,
+    /// How often uploaded segments are committed.
+    pub commit_interval: Duration,
+    /// How long an object that nothing names stays.
+    pub gc_grace: Duration,
+    /// How often each partition is swept.
+    pub gc_interval: Duration,
+    /// How often changed metadata is written.
+    pub snapshot_interval: Duration,
+}
+
 /// What a topic has when its creator says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDefaults {
@@ -102,6 +125,13 @@ pub struct TopicDefaults {
     pub message_bytes_max: u32,
     /// Records with a timestamp further ahead of the leader's clock are refused.
     pub timestamp_ahead_ms_max: u64,
+    /// Upload sealed segments, if there is a tier.
+    pub tiering: bool,
+    /// What is in the tier stays on the disk this long as well; `None` is as long as retention.
+    pub local_retention_ms: Option<u64>,
+    /// What is in the tier leaves the disk while a partition takes more of it; `None` is without
+    /// bound.
+    pub local_retention_bytes: Option<u64>,
 }
 
 impl TopicDefaults {
@@ -118,6 +148,9 @@ impl TopicDefaults {
             message_bytes_max: self.message_bytes_max,
             timestamp_ahead_ms_max: self.timestamp_ahead_ms_max,
             min_in_sync_replicas: 1,
+            tiering: self.tiering,
+            local_retention_ms: retention(self.local_retention_ms),
+            local_retention_bytes: retention(self.local_retention_bytes),
         }
     }
 }

@@ -441,9 +441,19 @@ fn every_key_changes_the_settings() {
         ("disk_guard.high_water_bytes", "1GiB"),
         ("storage.shards", "7"),
         ("topics.retention_bytes", "3GiB"),
+        ("topics.tiering", "false"),
+        ("topics.local_retention_bytes", "3GiB"),
+        ("tier.url", "fs:"),
+        ("tier.credentials_dir", "/other"),
+        ("tier.upload_concurrency", "7"),
     ];
-    let default = from_yaml("");
     for key in KEYS {
+        // What a tier is like does not matter where there is none.
+        let base: &[(&str, &str)] = match key.name.strip_prefix("tier.") {
+            Some("url") | None => &[],
+            Some(_) => &[("tier.url", "fs:")],
+        };
+        let default = load(&layers("", &[], base)).unwrap();
         let other = others
             .iter()
             .find(|(name, _)| *name == key.name)
@@ -454,10 +464,11 @@ fn every_key_changes_the_settings() {
             Some('s' | 'm' | 'h' | 'd') => "7m",
             _ => "77",
         });
-        let settings = load(&layers("", &[], &[(key.name, text)])).unwrap();
+        let flags = [base, &[(key.name, text)]].concat();
+        let settings = load(&layers("", &[], &flags)).unwrap();
         assert_ne!(settings, default, "{}", key.name);
         let variable = key.variable();
-        let same = load(&layers("", &[(&variable, text)], &[])).unwrap();
+        let same = load(&layers("", &[(&variable, text)], base)).unwrap();
         assert_eq!(same, settings, "{variable}");
     }
 }

@@ -17,7 +17,7 @@ use crate::error::BrokerError;
 use crate::partition::handle::Published;
 
 /// Names of the settings, as in `UpdateTopicRequest.update_mask` behind `config.`.
-pub const SETTINGS: [&str; 9] = [
+pub const SETTINGS: [&str; 12] = [
     "retention_ms",
     "retention_bytes",
     "segment_bytes",
@@ -27,6 +27,9 @@ pub const SETTINGS: [&str; 9] = [
     "message_bytes_max",
     "timestamp_ahead_ms_max",
     "min_in_sync_replicas",
+    "tiering",
+    "local_retention_ms",
+    "local_retention_bytes",
 ];
 
 /// A topic to be created.
@@ -79,7 +82,10 @@ impl TopicChange {
             compression,
             message_bytes_max,
             timestamp_ahead_ms_max,
-            min_in_sync_replicas
+            min_in_sync_replicas,
+            tiering,
+            local_retention_ms,
+            local_retention_bytes
         );
         config
     }
@@ -181,8 +187,16 @@ impl Broker {
                 nearest: Vec::new(),
             });
         }
+        // Objects that were put there before tier.url was taken away go when it is back.
+        let has_objects = topic
+            .partitions
+            .iter()
+            .any(|partition| partition.tier.is_some());
         self.metadata
-            .propose(Command::DeleteTopic(DeleteTopic { id: topic.id }))
+            .propose(Command::DeleteTopic(DeleteTopic {
+                id: topic.id,
+                tiered: self.tier.is_some() || has_objects,
+            }))
             .await?;
         Ok(())
     }

@@ -1,18 +1,21 @@
 //! Reading records.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_log::LogError;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt as _, StreamExt as _, stream};
+use headwater_log::{LogError, ReadSlice};
 use headwater_record::{BatchHeader, LeaderEpoch, Offset, StoredRecord};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::Broker;
 use crate::auth::{Action, Principal};
 use crate::error::BrokerError;
-use crate::limits::{DECODED_BYTES_MAX, FETCH_STARVED_BYTES};
+use crate::limits::{COLD_READ_BYTES, DECODED_BYTES_MAX, FETCH_STARVED_BYTES};
 use crate::partition::read::{Bounds, PartitionRef, Position, Resolved};
 
 /// Reads many partitions at once.
@@ -39,6 +42,13 @@ pub struct FetchEntry {
     pub leader_epoch: Option<LeaderEpoch>,
     /// Bound for this partition.
     pub bytes_max: usize,
+}
+
+/// Memory that an answer holds until it has been sent.
+#[derive(Default)]
+pub struct FetchBudget {
+    _hot: Option<OwnedSemaphorePermit>,
+    _cold: Option<OwnedSemaphorePermit>,
 }
 
 /// What one partition gave.
@@ -88,25 +98,45 @@ impl Broker {
         &self,
         questions: Vec<Result<(PartitionRef, Position), BrokerError>>,
     ) -> Vec<Result<Resolved, BrokerError>> {
-        blocking(move || {
-            let resolve =
-                |(partition, position): (PartitionRef, Position)| partition.resolve(position);
-            questions
-                .into_iter()
-                .map(|question| question.and_then(resolve))
-                .collect()
-        })
+        join_all(questions.into_iter().map(|question| async {
+            let (partition, position) = question?;
+            self.resolve_one(&partition, position).await
+        }))
         .await
+    }
+
+    /// Times are looked for in the tier first, for what is there is older.
+    async fn resolve_one(
+        &self,
+        partition: &PartitionRef,
+        position: Position,
+    ) -> Result<Resolved, BrokerError> {
+        let Position::Timestamp(asked_ms) = position else {
+            return partition.resolve(position);
+        };
+        loop {
+            let local_start = partition.published()?.view.local_start();
+            let found = self.find_time_in_tier(partition, local_start, asked_ms);
+            if let Some((offset, timestamp_ms)) = found.await? {
+                return Ok(Resolved {
+                    offset,
+                    timestamp_ms: Some(timestamp_ms),
+                    bounds: partition.bounds()?,
+                });
+            }
+            let on_disk = partition.clone();
+            let resolved = blocking(move || on_disk.resolve(position)).await;
+            // What has left the disk meanwhile was looked for in neither place.
+            if partition.published()?.view.local_start() == local_start {
+                return resolved;
+            }
+        }
     }
 
     /// Memory for an answer of up to `bytes`. If there is none left, a small share is read without
     /// asking: a reader that does not take its data must not starve the others.
     pub fn fetch_budget(&self, bytes: usize) -> (usize, Option<OwnedSemaphorePermit>) {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        match self.fetch_budget.clone().try_acquire_many_owned(permits) {
-            Ok(permit) => (bytes, Some(permit)),
-            Err(_) => (bytes.min(FETCH_STARVED_BYTES), None),
-        }
+        take(&self.fetch_budget, bytes)
     }
 
     /// Damage that is met in reading is a finding too.
@@ -122,10 +152,7 @@ impl Broker {
     }
 
     /// Reads; waits for data if there is too little.
-    pub async fn fetch(
-        &self,
-        request: FetchRequest,
-    ) -> (Vec<FetchedPartition>, Option<OwnedSemaphorePermit>) {
+    pub async fn fetch(&self, request: FetchRequest) -> (Vec<FetchedPartition>, FetchBudget) {
         let FetchRequest {
             entries,
             bytes_min,
@@ -134,14 +161,17 @@ impl Broker {
             records,
         } = request;
         let deadline = Instant::now() + wait.min(self.settings.limits.fetch_wait_max);
-        let (bytes_max, budget) =
+        let (bytes_max, mut hot) =
             self.fetch_budget(bytes_max.min(self.settings.limits.fetch_bytes_max));
         let mut draining = self.draining();
-        let mut reads = start_reads(entries).await;
+        let mut reads = self.start_reads(entries).await;
         let mut waiter: Option<Arc<Notify>> = None;
         loop {
             let read = blocking(move || read_all(reads, bytes_max, records));
-            let (current, traffic) = read.await;
+            let (mut current, mut traffic) = read.await;
+            let cold = self
+                .read_cold(&mut current, &mut traffic, bytes_max, &mut hot, records)
+                .await;
             let failed = current.iter().any(|read| read.fetched.result.is_err());
             let late = Instant::now() >= deadline || *draining.borrow();
             if traffic.bytes >= bytes_min || failed || late {
@@ -149,6 +179,10 @@ impl Broker {
                     .observe_fetch(traffic.records, traffic.batches, traffic.bytes);
                 let fetched: Vec<_> = current.into_iter().map(|read| read.fetched).collect();
                 fetched.iter().for_each(|fetched| self.note_damage(fetched));
+                let budget = FetchBudget {
+                    _hot: hot,
+                    _cold: cold,
+                };
                 return (fetched, budget);
             }
             match waiter.take() {
@@ -162,8 +196,18 @@ impl Broker {
                     _ = draining.changed() => {}
                 },
             }
+            drop(cold);
             reads = current;
         }
+    }
+}
+
+/// Memory for so many bytes, or leave to read a few without.
+fn take(budget: &Arc<Semaphore>, bytes: usize) -> (usize, Option<OwnedSemaphorePermit>) {
+    let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+    match budget.clone().try_acquire_many_owned(permits) {
+        Ok(permit) => (bytes, Some(permit)),
+        Err(_) => (bytes.min(FETCH_STARVED_BYTES), None),
     }
 }
 
@@ -174,6 +218,17 @@ struct Read {
 }
 
 impl Read {
+    /// Whether the disk did not have it any more.
+    fn is_cold(&self) -> bool {
+        matches!(
+            &self.fetched.result,
+            Err(BrokerError::Read {
+                source: LogError::NotLocal { .. },
+                ..
+            })
+        )
+    }
+
     fn watch(&self, waiter: &Arc<Notify>) {
         if let Some((entry, _)) = &self.entry {
             entry.partition.handle.watch(waiter);
@@ -181,31 +236,146 @@ impl Read {
     }
 }
 
-/// Looks the positions up. Only times need the disk.
-async fn start_reads(entries: Vec<Result<FetchEntry, BrokerError>>) -> Vec<Read> {
-    let is_time = |entry: &Result<FetchEntry, BrokerError>| {
-        matches!(
-            entry,
-            Ok(FetchEntry {
-                position: Position::Timestamp(_),
+impl Broker {
+    /// Looks the positions up. Only times need the disk or the tier.
+    async fn start_reads(&self, entries: Vec<Result<FetchEntry, BrokerError>>) -> Vec<Read> {
+        join_all(entries.into_iter().map(|entry| async {
+            let entry = entry?;
+            entry.partition.check_epoch(entry.leader_epoch)?;
+            let resolved = self.resolve_one(&entry.partition, entry.position).await?;
+            Ok((entry, resolved))
+        }))
+        .await
+        .into_iter()
+        .map(start_read)
+        .collect()
+    }
+
+    /// What the disk does not have any more, or has no longer whole, comes from the tier: all partitions of the fetch at
+    /// once, each within its part of what is left of the whole. Memory for what the disk has not given is given back
+    /// first: whoever waits for the tier keeps nothing that others could use.
+    async fn read_cold(
+        &self,
+        reads: &mut [Read],
+        traffic: &mut Traffic,
+        bytes_max: usize,
+        hot: &mut Option<OwnedSemaphorePermit>,
+        records: bool,
+    ) -> Option<OwnedSemaphorePermit> {
+        let cold: Vec<&mut Read> = reads
+            .iter_mut()
+            .filter(|read| read.is_cold() || self.is_damaged_copy(read))
+            .collect();
+        if cold.is_empty() {
+            return None;
+        }
+        let left = bytes_max.saturating_sub(traffic.bytes);
+        if let Some(permit) = hot {
+            drop(permit.split(left.min(permit.num_permits())));
+        }
+        let (left, budget) = take(&self.cold_budget, left);
+        let part = (left / cold.len()).max(FETCH_STARVED_BYTES);
+        // Each holds one batch at least, however large: no more at once than fit on average.
+        let at_once = (left / COLD_READ_BYTES).clamp(1, cold.len());
+        let room = Room {
+            left,
+            taken: AtomicUsize::new(0),
+            may_be_empty: traffic.bytes > 0,
+        };
+        let work: Vec<BoxFuture<'_, Traffic>> = cold
+            .into_iter()
+            .map(|read| self.read_cold_one(read, part, &room, records).boxed())
+            .collect();
+        let results: Vec<Traffic> = stream::iter(work).buffer_unordered(at_once).collect().await;
+        *traffic = results.into_iter().fold(*traffic, Traffic::plus);
+        budget
+    }
+
+    /// Whether the disk's copy is damaged and the tier has another.
+    fn is_damaged_copy(&self, read: &Read) -> bool {
+        let damaged = matches!(
+            &read.fetched.result,
+            Err(BrokerError::Read {
+                source: LogError::DataLoss { .. },
                 ..
             })
-        )
-    };
-    let start = |entries: Vec<_>| entries.into_iter().map(start_read).collect();
-    if entries.iter().any(is_time) {
-        blocking(move || start(entries)).await
-    } else {
-        start(entries)
+        );
+        let at = read.entry.as_ref().filter(|_| damaged);
+        at.is_some_and(|(entry, from)| self.is_in_tier(&entry.partition, *from))
+    }
+
+    async fn read_cold_one(
+        &self,
+        read: &mut Read,
+        bytes_max: usize,
+        room: &Room,
+        records: bool,
+    ) -> Traffic {
+        let Some((entry, from)) = &read.entry else {
+            return Traffic::default();
+        };
+        let nothing = |bounds| FetchedPartition {
+            bounds,
+            next_offset: *from,
+            result: Ok(Payload::Batches(Bytes::new())),
+        };
+        if !room.is_left() {
+            // The next answer begins with it.
+            read.fetched = nothing(entry.partition.bounds().ok());
+            return Traffic::default();
+        }
+        let damaged = !read.is_cold();
+        let share = bytes_max.min(entry.bytes_max);
+        let slice = self.read_tier(&entry.partition, *from, share).await;
+        let answer = slice.and_then(|slice| {
+            let bounds = entry.partition.bounds()?;
+            let traffic = Traffic::of(&slice.bytes);
+            if !room.take(traffic.bytes) {
+                return Ok((nothing(Some(bounds)), Traffic::default()));
+            }
+            Ok((fetched(slice, bounds, *from, records)?, traffic))
+        });
+        match answer {
+            Ok((fetched, traffic)) => {
+                self.note_damage(&read.fetched);
+                read.fetched = fetched;
+                traffic
+            }
+            // What is wrong with the disk counts: it is where the records should be.
+            Err(_) if damaged => Traffic::default(),
+            Err(error) => {
+                read.fetched.result = Err(error);
+                Traffic::default()
+            }
+        }
     }
 }
 
-fn start_read(entry: Result<FetchEntry, BrokerError>) -> Read {
-    let resolved = entry.and_then(|entry| {
-        entry.partition.check_epoch(entry.leader_epoch)?;
-        let resolved = entry.partition.resolve(entry.position)?;
-        Ok((entry, resolved))
-    });
+/// What of an answer is not filled yet. One batch always fits.
+struct Room {
+    left: usize,
+    taken: AtomicUsize,
+    may_be_empty: bool,
+}
+
+impl Room {
+    fn is_left(&self) -> bool {
+        let taken = self.taken.load(Ordering::Relaxed);
+        taken < self.left || (taken == 0 && !self.may_be_empty)
+    }
+
+    /// Whether so many bytes still have their place.
+    fn take(&self, bytes: usize) -> bool {
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= self.left || (before == 0 && !self.may_be_empty);
+        if !fits {
+            self.taken.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+fn start_read(resolved: Result<(FetchEntry, Resolved), BrokerError>) -> Read {
     match resolved {
         Ok((entry, Resolved { offset, bounds, .. })) => Read {
             fetched: FetchedPartition {
@@ -303,6 +473,16 @@ fn read_one(
             Traffic::default(),
         ));
     }
+    Ok((fetched(slice, bounds, from, records)?, traffic))
+}
+
+/// What was read, in the form that was asked for.
+fn fetched(
+    slice: ReadSlice,
+    bounds: Bounds,
+    from: Offset,
+    records: bool,
+) -> Result<FetchedPartition, BrokerError> {
     let (payload, next_offset) = if records {
         let (records, next_offset) = open_batches(slice.bytes, from)?;
         (
@@ -312,12 +492,11 @@ fn read_one(
     } else {
         (Payload::Batches(slice.bytes), slice.next_offset)
     };
-    let fetched = FetchedPartition {
+    Ok(FetchedPartition {
         bounds: Some(bounds),
         next_offset,
         result: Ok(payload),
-    };
-    Ok((fetched, traffic))
+    })
 }
 
 /// Opens batches until the bound of opened bytes is reached. The offset is where to go on if that

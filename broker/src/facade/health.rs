@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use headwater_record::Offset;
 
+use headwater_core::ids::TopicId;
+
 use super::Broker;
+use crate::limits::{TIER_BACKLOG_TOLERATED, TIER_FAILING_TOLERATED};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +71,32 @@ impl Findings {
         }
     }
 
+    /// An object of the tier that is missing or altered. Said once for each.
+    pub fn add_lost_object(
+        &self,
+        topic: &str,
+        partition: u32,
+        range: &Range<Offset>,
+        object: &str,
+    ) {
+        let finding = Finding {
+            severity: Severity::Critical,
+            reason: "TIER_OBJECT_LOST",
+            subject: format!("{topic}/{partition}"),
+            message: format!(
+                "records {} to {} cannot be read from the tier: object {object} is missing or altered",
+                range.start,
+                range.end.get().saturating_sub(1)
+            ),
+            remedy: "restore the object if the store has an older version of it; find out who changed it; `headwater \
+                     tier verify` checks all others"
+                .to_owned(),
+        };
+        if !self.list().contains(&finding) {
+            self.add(finding);
+        }
+    }
+
     fn list(&self) -> Vec<Finding> {
         self.0
             .lock()
@@ -92,6 +122,112 @@ pub fn damage(subject: &str, range: &Range<Offset>) -> Finding {
 }
 
 impl Broker {
+    fn tier_findings(&self) -> Vec<Finding> {
+        let (Some(tier), Some(facts)) = (&self.tier, self.tier_facts()) else {
+            return self.tier_missing().into_iter().collect();
+        };
+        let wall_ms = self.clock.now().wall_ms;
+        let since = |ms: i64| Duration::from_millis(wall_ms.saturating_sub(ms).max(0) as u64);
+        let mut findings = Vec::new();
+        let mut find = |severity, reason, subject: String, message: String, remedy: &str| {
+            findings.push(Finding {
+                severity,
+                reason,
+                subject,
+                message,
+                remedy: remedy.to_owned(),
+            });
+        };
+        if let Some(by) = &facts.fenced_by {
+            find(
+                Severity::Critical,
+                "TIER_FENCED",
+                tier.url.clone(),
+                format!(
+                    "cluster {by} has adopted this cluster's objects; nothing is uploaded or deleted here any more"
+                ),
+                "stop this cluster if the other one has taken its place; else give this one another prefix in tier.url",
+            );
+        }
+        if let Some(why) = &facts.unusable {
+            find(
+                Severity::Critical,
+                "TIER_UNUSABLE",
+                tier.url.clone(),
+                format!("nothing is uploaded: {why}"),
+                "do what the message says; the broker looks again by itself",
+            );
+        }
+        if let (Some(failing), Some((error, _))) = (facts.failing_since_ms, &facts.last_error)
+            && since(failing) >= TIER_FAILING_TOLERATED
+        {
+            find(
+                Severity::Warning,
+                "TIER_UNAVAILABLE",
+                tier.url.clone(),
+                format!(
+                    "the tier has not done as asked for {} s: {error}",
+                    since(failing).as_secs()
+                ),
+                "check the store, the network and the credentials; produce goes on until the disk is full, and \
+                 uploads go on by themselves",
+            );
+        }
+        if let Some(oldest) = facts.backlog_since_ms
+            && since(oldest) >= TIER_BACKLOG_TOLERATED
+        {
+            find(
+                Severity::Warning,
+                "TIER_BACKLOG",
+                tier.url.clone(),
+                format!(
+                    "{} sealed segments, {} MiB, wait for their upload, the oldest for {} min",
+                    facts.backlog_segments,
+                    facts.backlog_bytes >> 20,
+                    since(oldest).as_secs() / 60
+                ),
+                "check the store; if it is well, raise tier.upload_concurrency",
+            );
+        }
+        // What ails the store is said above, once for all.
+        let of_its_own = |why: &str| !why.starts_with("object store") && facts.fenced_by.is_none();
+        for (key, why) in facts.blocked.iter().filter(|(_, why)| of_its_own(why)) {
+            let image = self.image();
+            let topic = image.topic_by_id(TopicId(key.topic));
+            let name = topic.map_or_else(|| key.topic.to_string(), |topic| topic.name.to_string());
+            find(
+                Severity::Critical,
+                "TIER_UPLOAD_BLOCKED",
+                format!("{name}/{}", key.index),
+                format!("the tier cannot go on with this partition: {why}"),
+                "if a segment on the disk is damaged: delete the records up to its end, once what can be read is \
+                 saved; if an object is: restore it; anything else is tried again",
+            );
+        }
+        findings
+    }
+
+    /// Records that are in a tier alone, while this broker has none.
+    fn tier_missing(&self) -> Option<Finding> {
+        let image = self.image();
+        let own = Some(self.identity.broker_id);
+        let tiered = image.topics().find(|topic| {
+            topic
+                .partitions
+                .iter()
+                .any(|partition| partition.leader == own && partition.tier.is_some())
+        })?;
+        Some(Finding {
+            severity: Severity::Critical,
+            reason: "TIER_NOT_CONFIGURED",
+            subject: tiered.name.to_string(),
+            message: "records of this and maybe of other topics are in a tier, and tier.url is not set: they cannot be \
+                      read, and retention waits"
+                .to_owned(),
+            remedy: "set tier.url to what it was".to_owned(),
+        })
+    }
+
     /// All findings, the worst first.
     pub fn health(&self) -> Vec<Finding> {
         let mut findings = self.findings.list();
@@ -133,6 +269,7 @@ impl Broker {
                         .to_owned(),
             });
         }
+        findings.extend(self.tier_findings());
         if *self.draining.borrow() {
             findings.push(Finding {
                 severity: Severity::Info,

@@ -1,6 +1,7 @@
 //! Wire messages to domain types, once, at the edge. What cannot be said in the domain's types is
 //! refused here, naming the field.
 
+use headwater_core::metadata::Retention;
 use headwater_core::replica::Acks;
 use headwater_proto::v1;
 use headwater_record::{
@@ -238,6 +239,17 @@ pub(super) fn only_batch(request: &v1::ProduceRequest) -> Result<(), BrokerError
         Some((_, field, message)) => Err(BrokerError::invalid(field, message)),
         None => Ok(()),
     }
+}
+
+/// A bound of what is kept; -1 is none. `allowed` says what else may be given.
+pub(super) fn retention(
+    field: &str,
+    given: Option<i64>,
+    allowed: &str,
+) -> Result<Option<Retention>, BrokerError> {
+    let parse =
+        |value| Retention::from_i64(value).ok_or_else(|| BrokerError::invalid(field, allowed));
+    given.map(parse).transpose()
 }
 
 /// Requests name at least one partition and not too many.

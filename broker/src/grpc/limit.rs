@@ -15,6 +15,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::{Layer, Service};
 
+use crate::facade::FetchBudget;
 use crate::limits::DEADLINE_MARGIN;
 use crate::metrics::Metrics;
 
@@ -173,16 +174,14 @@ impl AsyncWrite for Connection {
 
 /// Memory of an answer, given back when the answer has been sent.
 #[derive(Clone)]
-struct Held(#[expect(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
+struct Held(#[expect(dead_code, reason = "held for its drop")] Arc<FetchBudget>);
 
 /// Ties a share of the fetch budget to an answer.
 pub(super) fn hold_until_sent<T>(
     mut response: tonic::Response<T>,
-    budget: Option<OwnedSemaphorePermit>,
+    budget: FetchBudget,
 ) -> tonic::Response<T> {
-    if let Some(budget) = budget {
-        response.extensions_mut().insert(Held(Arc::new(budget)));
-    }
+    response.extensions_mut().insert(Held(Arc::new(budget)));
     response
 }
 

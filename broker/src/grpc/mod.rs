@@ -10,6 +10,7 @@ pub(crate) mod server;
 mod status;
 mod stream;
 mod subscribe;
+mod tier;
 mod topic;
 
 use std::sync::Arc;

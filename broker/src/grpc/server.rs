@@ -6,6 +6,7 @@ use std::sync::Arc;
 use headwater_proto::v1::cluster_service_server::ClusterServiceServer;
 use headwater_proto::v1::consumer_service_server::ConsumerServiceServer;
 use headwater_proto::v1::producer_service_server::ProducerServiceServer;
+use headwater_proto::v1::tier_service_server::TierServiceServer;
 use headwater_proto::v1::topic_service_server::TopicServiceServer;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -19,13 +20,14 @@ use crate::limits::{
 };
 
 /// Names under which `grpc.health.v1` says whether this broker serves.
-const SERVING: [&str; 6] = [
+const SERVING: [&str; 7] = [
     "",
     "readiness",
     "headwater.v1.ProducerService",
     "headwater.v1.ConsumerService",
     "headwater.v1.TopicService",
     "headwater.v1.ClusterService",
+    "headwater.v1.TierService",
 ];
 
 /// Serves until `stopped`, then lets calls under way end.
@@ -103,6 +105,7 @@ pub(crate) async fn serve(
             ConsumerServiceServer::new(service.clone()).max_encoding_message_size(usize::MAX),
         )
         .add_service(TopicServiceServer::new(service.clone()))
+        .add_service(TierServiceServer::new(service.clone()))
         .add_service(ClusterServiceServer::new(service))
         .serve_with_incoming_shutdown(incoming, stopped)
         .await;

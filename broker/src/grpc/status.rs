@@ -8,6 +8,7 @@ use headwater_core::metadata::Refused;
 use headwater_core::replica::Refusal;
 use headwater_log::LogError;
 use headwater_proto::v1;
+use headwater_tier::TierError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -177,6 +178,16 @@ fn facts(error: &BrokerError) -> Facts {
         } => read_facts(source, message)
             .with("topic", topic)
             .with("partition", partition),
+        BrokerError::Tier {
+            topic,
+            partition,
+            source,
+        } => tier_facts(source, message)
+            .with("topic", topic)
+            .with("partition", partition),
+        BrokerError::TierNotConfigured => {
+            Facts::new(Code::FailedPrecondition, "TIER_NOT_CONFIGURED", message)
+        }
         BrokerError::Metadata(refused) => metadata_facts(refused, message),
         BrokerError::CreditExceeded { credit, .. } => {
             Facts::new(Code::ResourceExhausted, "CREDIT_EXCEEDED", message)
@@ -295,6 +306,38 @@ fn read_facts(error: &LogError, message: String) -> Facts {
                 .with("to_offset", range.end)
         }
         _ => Facts::new(Code::Unavailable, "READ_FAILED", message),
+    }
+}
+
+fn tier_facts(error: &TierError, message: String) -> Facts {
+    match error {
+        TierError::DataLoss { range, object, .. } => {
+            let remedy = "restore the object if you have a copy; the rest of the partition can be read: go on behind \
+                          the range";
+            Facts::new(Code::DataLoss, "DATA_LOSS", format!("{message}: {remedy}"))
+                .with("from_offset", range.start)
+                .with("to_offset", range.end)
+                .with("object", object)
+        }
+        TierError::Damaged { object, .. } => {
+            let remedy =
+                "restore the object from a copy, or delete the records below the local start";
+            Facts::new(
+                Code::DataLoss,
+                "TIER_MANIFEST_DAMAGED",
+                format!("{message}: {remedy}"),
+            )
+            .with("object", object)
+        }
+        _ => {
+            let remedy = "records on the broker's disk can be read all the same; try again";
+            Facts::new(
+                Code::Unavailable,
+                "TIER_UNAVAILABLE",
+                format!("{message}: {remedy}"),
+            )
+            .retry(RETRY_AFTER)
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use futures::Stream;
 use headwater_proto::v1;
 use headwater_proto::v1::subscribe_response::Message;
 use headwater_record::Offset;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tonic::Status;
 
 use super::{consumer, convert, status};
 use crate::auth::Principal;
 use crate::error::BrokerError;
-use crate::facade::{Broker, FetchEntry, FetchRequest, FetchedPartition, Payload};
+use crate::facade::{Broker, FetchBudget, FetchEntry, FetchRequest, FetchedPartition, Payload};
 use crate::limits::{
     DRAIN_RECONNECT, HEARTBEAT_DEFAULT, HEARTBEAT_MIN, REQUEST_PARTITIONS_MAX, SUBSCRIBE_BYTES,
 };
@@ -44,7 +44,7 @@ struct Subscription {
     heartbeat: Duration,
     ended: bool,
     /// Of the message that is on its way.
-    budget: Option<OwnedSemaphorePermit>,
+    budget: FetchBudget,
 }
 
 /// Looks everything up, then streams.
@@ -125,7 +125,7 @@ impl Subscription {
             },
             turn: 0,
             ended: false,
-            budget: None,
+            budget: FetchBudget::default(),
             broker,
             principal,
             cursors,
@@ -138,7 +138,7 @@ impl Subscription {
 
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Result<v1::SubscribeResponse, Status>> {
-        self.budget = None;
+        self.budget = FetchBudget::default();
         if self.ended {
             return None;
         }

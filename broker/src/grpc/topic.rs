@@ -284,13 +284,14 @@ fn change(
 }
 
 fn config(config: v1::TopicConfig) -> Result<TopicConfig, BrokerError> {
-    let retention = |field: &str, given: Option<i64>| match given.map(Retention::from_i64) {
-        None => Ok(None),
-        Some(Some(retention)) => Ok(Some(retention)),
-        Some(None) => {
-            let message = "give a positive number, or -1 to keep everything";
-            Err(BrokerError::invalid(format!("config.{field}"), message))
-        }
+    let retention = |field, given| {
+        let allowed = "give a positive number, or -1 to keep everything";
+        convert::retention(field, given, allowed)
+    };
+    let local_retention = |field, given| {
+        let allowed = "give a positive number, 0 to drop local copies as soon as they are in the \
+                       tier, or -1 to keep them as long as the records";
+        convert::retention(field, given, allowed)
     };
     let durability = match config.durability.map(v1::Durability::try_from) {
         None | Some(Ok(v1::Durability::Unspecified)) => None,
@@ -304,8 +305,8 @@ fn config(config: v1::TopicConfig) -> Result<TopicConfig, BrokerError> {
         }
     };
     Ok(TopicConfig {
-        retention_ms: retention("retention_ms", config.retention_ms)?,
-        retention_bytes: retention("retention_bytes", config.retention_bytes)?,
+        retention_ms: retention("config.retention_ms", config.retention_ms)?,
+        retention_bytes: retention("config.retention_bytes", config.retention_bytes)?,
         segment_bytes: positive("segment_bytes", config.segment_bytes)?,
         segment_ms: positive("segment_ms", config.segment_ms)?,
         durability,
@@ -313,6 +314,15 @@ fn config(config: v1::TopicConfig) -> Result<TopicConfig, BrokerError> {
         message_bytes_max: positive("message_bytes_max", config.message_bytes_max)?,
         timestamp_ahead_ms_max: positive("timestamp_ahead_ms_max", config.timestamp_ahead_ms_max)?,
         min_in_sync_replicas: positive("min_in_sync_replicas", config.min_in_sync_replicas)?,
+        tiering: config.tiering,
+        local_retention_ms: local_retention(
+            "config.local_retention_ms",
+            config.local_retention_ms,
+        )?,
+        local_retention_bytes: local_retention(
+            "config.local_retention_bytes",
+            config.local_retention_bytes,
+        )?,
     })
 }
 
@@ -351,6 +361,9 @@ fn to_wire(broker: &Broker, topic: &Topic) -> v1::Topic {
             message_bytes_max: Some(effective.message_bytes_max),
             timestamp_ahead_ms_max: Some(effective.timestamp_ahead_ms_max),
             min_in_sync_replicas: Some(effective.min_in_sync_replicas),
+            tiering: Some(effective.tiering),
+            local_retention_ms: Some(effective.local_retention_ms),
+            local_retention_bytes: Some(effective.local_retention_bytes),
         })),
         revision: topic.revision.0 as i64,
         create_time_ms: topic.create_time_ms,
@@ -374,6 +387,9 @@ fn config_to_wire(config: &TopicConfig) -> v1::TopicConfig {
         message_bytes_max: config.message_bytes_max.map(|value| value as i32),
         timestamp_ahead_ms_max: config.timestamp_ahead_ms_max.map(|value| value as i64),
         min_in_sync_replicas: config.min_in_sync_replicas.map(|value| value as i32),
+        tiering: config.tiering,
+        local_retention_ms: config.local_retention_ms.map(Retention::to_i64),
+        local_retention_bytes: config.local_retention_bytes.map(Retention::to_i64),
     }
 }
 

@@ -140,6 +140,8 @@ const DEFAULTS: Needs = Needs {
     connections_max: 2_000,
     message_bytes_max: MIB,
     fetch_bytes_max: 16 * MIB,
+    tier_cache_bytes: 0,
+    tier_uploads: 0,
 };
 
 fn limit(bytes: u64) -> MemoryLimit {
@@ -198,6 +200,19 @@ fn large_batches_and_fetches_raise_the_minima() {
 }
 
 #[test]
+fn a_tier_takes_its_cache_and_its_uploads_off_what_is_shared() {
+    let needs = Needs {
+        tier_cache_bytes: 16 * MIB,
+        tier_uploads: 2,
+        ..DEFAULTS
+    };
+    let without = MemorySplit::divide(&limit(512 * MIB), &DEFAULTS).unwrap();
+    let with = MemorySplit::divide(&limit(512 * MIB), &needs).unwrap();
+    assert_eq!(with.tier_bytes, 48 * MIB);
+    assert!(with.unassigned_bytes < without.unassigned_bytes);
+}
+
+#[test]
 fn one_byte_below_the_minimum_is_refused_by_name() {
     let least = MemorySplit::divide(&limit(0), &DEFAULTS)
         .unwrap_err()
@@ -209,8 +224,8 @@ fn one_byte_below_the_minimum_is_refused_by_name() {
         refused.to_string(),
         "the memory limit of 128 MiB (/cg/memory.max) is too small: these settings need at least \
          221 MiB (32 MiB for the process, 79 MiB for limits.partitions_max, 63 MiB for \
-         limits.connections_max, 48 MiB for batches in flight). Raise the limit, or lower \
-         limits.partitions_max, limits.connections_max, topics.message_bytes_max or \
-         limits.fetch_bytes_max"
+         limits.connections_max, 48 MiB for batches in flight, 0 MiB for the tier). Raise the limit, \
+         or lower limits.partitions_max, limits.connections_max, topics.message_bytes_max, \
+         limits.fetch_bytes_max, tier.cache_bytes or tier.upload_concurrency"
     );
 }

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use headwater_core::ids::{BrokerId, PartitionIdx, TopicId};
-use headwater_core::metadata::{Applied, EffectiveConfig, Image, Topic};
+use headwater_core::metadata::{Applied, EffectiveConfig, Image, Partition, Topic};
 use headwater_core::replica::ReplicaConfig;
 use headwater_log::{LogConfig, PartitionKey, RecoveryReport, Trash, TrashStep};
+use headwater_record::Offset;
 use tokio::sync::oneshot;
 
 use crate::facade::{Finding, Findings, Severity, damage};
@@ -15,7 +16,7 @@ use crate::limits::{INDEX_INTERVAL_BYTES, PRODUCERS_PER_PARTITION_MAX, TRASH_FIL
 use crate::metrics::Metrics;
 use crate::partition::handle::PartitionHandle;
 use crate::partition::registry::Registry;
-use crate::partition::shard::{Message, Open};
+use crate::partition::shard::{Message, Open, Tiered};
 use crate::storage::Storage;
 
 /// Carries out what commands have changed.
@@ -26,6 +27,8 @@ pub struct Applier {
     pub defaults: EffectiveConfig,
     /// For class `replicated`, in milliseconds.
     pub background_sync_ms: u64,
+    /// Whether there is a tier, and if so whether it is on the disk of the data directory.
+    pub tier: Option<bool>,
     /// Partitions of this broker.
     pub registry: Arc<Registry>,
     /// The data directory.
@@ -57,6 +60,14 @@ impl Applier {
             _ => {}
         }
         self.count(image);
+    }
+
+    /// Carries out what may only happen once readers are shown the image: local copies go only when the head that has
+    /// them in the tier can be found.
+    pub fn shown(&self, image: &Image, applied: &Applied) {
+        if let Applied::TierHeads { committed, .. } = applied {
+            self.tiered(image, committed);
+        }
     }
 
     /// Opens every partition that this broker holds, on all shards at once.
@@ -111,10 +122,35 @@ impl Applier {
             config: self.replica_config(topic),
             leader_epoch: partition.leader_epoch,
             in_sync: partition.isr.len(),
+            tiered: self.tiered_of(partition),
             clean,
             done,
         })));
         Some((topic.name.to_string(), key, answer))
+    }
+
+    fn tiered_of(&self, partition: &Partition) -> Option<Tiered> {
+        let head = partition.tier?;
+        Some(Tiered {
+            start: head.start,
+            // Without the tier the copies on the disk are all that can be read: none may go.
+            end: match self.tier {
+                Some(_) => head.end,
+                None => Offset::ZERO,
+            },
+            eager: self.tier == Some(true),
+        })
+    }
+
+    /// What the tier holds from now on need not stay on the disk.
+    fn tiered(&self, image: &Image, committed: &[PartitionKey]) {
+        for &key in committed {
+            let partition = image.partition(key);
+            if let Some(tiered) = partition.and_then(|partition| self.tiered_of(partition)) {
+                let shard = self.registry.shard(self.storage.shard_of(key));
+                shard.send(Message::Tiered { key, tiered });
+            }
+        }
     }
 
     fn configure(&self, image: &Image, topic: TopicId) {
@@ -169,6 +205,9 @@ impl Applier {
             timestamp_ahead_ms_max: effective.timestamp_ahead_ms_max,
             min_in_sync: effective.min_in_sync_replicas as usize,
             background_sync_ms: self.background_sync_ms,
+            tiering: self.tier.is_some() && effective.tiering,
+            local_retention_ms: effective.local_retention_ms.bound(),
+            local_retention_bytes: effective.local_retention_bytes.bound(),
             log: LogConfig {
                 segment_bytes: effective.segment_bytes,
                 segment_ms: effective.segment_ms,

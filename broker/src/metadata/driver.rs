@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use headwater_core::ids::TopicId;
-use headwater_core::metadata::{Command, Image, LocalBackend};
+use headwater_core::metadata::{Command, Image, LocalBackend, MetadataError};
 use tokio::sync::{oneshot, watch};
 
 use super::{Applier, Proposal, Reply};
@@ -58,14 +58,24 @@ impl Driver {
 
     fn propose(&mut self, group: Vec<(Command, Reply)>) {
         let (commands, replies): (Vec<Command>, Vec<Reply>) = group.into_iter().unzip();
-        match self.backend.propose_all(&commands) {
+        let mut proposed = self.backend.propose_all(&commands);
+        if proposed.as_ref().is_err_and(MetadataError::is_full)
+            && self.storage.release_reserve().is_ok()
+        {
+            // What frees a full disk begins here: a head that lets local copies go, a deletion.
+            proposed = self.backend.propose_all(&commands);
+        }
+        match proposed {
             Ok(results) => {
                 let image = Arc::new(self.backend.image().clone());
                 for applied in results.iter().flatten() {
                     self.applier.apply(&image, applied);
                 }
                 let revision = image.revision().0;
-                self.image.store(image);
+                self.image.store(image.clone());
+                for applied in results.iter().flatten() {
+                    self.applier.shown(&image, applied);
+                }
                 self.revision.send_replace(revision);
                 for (reply, result) in replies.into_iter().zip(results) {
                     drop(reply.send(result.map_err(BrokerError::from)));

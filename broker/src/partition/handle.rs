@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
-use headwater_core::replica::{Append, Outcome, Refusal};
-use headwater_log::{LogView, PartitionKey};
+use headwater_core::replica::{Append, Outcome, Refusal, TierView};
+use headwater_log::{LogError, LogView, PartitionKey, SegmentContext};
 use headwater_record::{LeaderEpoch, Offset};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -27,6 +27,8 @@ pub struct Published {
     pub size_bytes: u64,
     /// Segments on disk.
     pub segments: usize,
+    /// Everything below is in sealed segments.
+    pub sealed_end: Offset,
 }
 
 /// A partition of this broker.
@@ -137,6 +139,40 @@ impl PartitionHandle {
             reply,
         });
         answer.await.unwrap_or(Err(Refusal::OutcomeUnknown))
+    }
+
+    /// What the tier needs to know of the log; `None` once the partition is closed.
+    pub async fn tier_view(&self) -> Option<TierView> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::TierView {
+            key: self.key,
+            reply,
+        });
+        answer.await.ok()
+    }
+
+    /// What belongs to a sealed segment beside its batches; `None` once the partition is closed.
+    pub async fn segment_context(
+        &self,
+        base: Offset,
+        end: Offset,
+    ) -> Option<Result<SegmentContext, LogError>> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::SegmentContext {
+            key: self.key,
+            base,
+            end,
+            reply,
+        });
+        answer.await.ok()
+    }
+
+    /// Retention over disk and tier moves the log start.
+    pub fn retain(&self, start: Offset) {
+        self.mailbox.send(Message::Retain {
+            key: self.key,
+            start,
+        });
     }
 
     /// Wakes `waiter` at the next publication. One shot; ask again after each wake.

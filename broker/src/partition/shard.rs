@@ -4,21 +4,25 @@
 //! turn, and carries out what the turns say. Syncs run on the shard's [`syncer`]
 //! while turns go on; whatever has become unsynced meanwhile is the next group to be committed.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use headwater_core::replica::{
-    Append, Input, OrderStream, Output, Refusal, Replica, ReplicaConfig, Ticket, TurnContext,
+    Append, Input, OrderStream, Output, Refusal, Replica, ReplicaConfig, Ticket, TierView,
+    TurnContext,
 };
-use headwater_log::{Log, LogEnv, LogError, PartitionKey, RecoveryReport};
+use headwater_log::{Log, LogEnv, LogError, PartitionKey, RecoveryReport, SegmentContext};
 use headwater_record::{LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
 use super::handle::{PartitionHandle, Published, ReplyTo};
 use super::syncer::{self, Round, RoundDone, SyncerMailbox};
 use crate::clock::Clock;
-use crate::limits::{SHARD_MESSAGES_PER_TURN_MAX, SHARD_TICK};
+use crate::limits::{SHARD_MESSAGES_PER_TURN_MAX, SHARD_TICK, SHARD_TICK_FULL};
 use crate::metrics::Metrics;
 use crate::storage::Storage;
 
@@ -65,6 +69,38 @@ pub enum Message {
         /// Which stream.
         stream: OrderStream,
     },
+    /// What lies below is in the tier, by the metadata.
+    Tiered {
+        /// Which one.
+        key: PartitionKey,
+        /// How far, and what follows.
+        tiered: Tiered,
+    },
+    /// Retention over disk and tier moves the log start.
+    Retain {
+        /// Which one.
+        key: PartitionKey,
+        /// To here.
+        start: Offset,
+    },
+    /// What the tier needs to know of a log. Unanswered if the partition is not here.
+    TierView {
+        /// Which one.
+        key: PartitionKey,
+        /// Where it goes.
+        reply: oneshot::Sender<TierView>,
+    },
+    /// What belongs to a sealed segment beside its batches. Unanswered if the partition is not here.
+    SegmentContext {
+        /// Of which partition.
+        key: PartitionKey,
+        /// Where the segment begins.
+        base: Offset,
+        /// Where it ends.
+        end: Offset,
+        /// Where it goes.
+        reply: oneshot::Sender<Result<SegmentContext, LogError>>,
+    },
     /// From the syncer.
     RoundDone(RoundDone),
     /// From another shard: the data directory has failed.
@@ -74,6 +110,17 @@ pub enum Message {
         /// The first error, if any.
         done: oneshot::Sender<Result<(), LogError>>,
     },
+}
+
+/// How much of a partition is in the tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiered {
+    /// First offset in the tier.
+    pub start: Offset,
+    /// Offset behind the last.
+    pub end: Offset,
+    /// The tier is on the same disk: copies outside of it only take room.
+    pub eager: bool,
 }
 
 /// A partition to be opened.
@@ -86,6 +133,8 @@ pub struct Open {
     pub leader_epoch: LeaderEpoch,
     /// How many replicas are in sync.
     pub in_sync: usize,
+    /// What of it is in the tier.
+    pub tiered: Option<Tiered>,
     /// The broker was stopped cleanly: nothing has to be recovered.
     pub clean: bool,
     /// What was found.
@@ -241,6 +290,23 @@ impl Shard {
                 self.push(key, Input::DeleteRecords { ticket, before });
             }
             Message::StreamClosed { key, stream } => self.push(key, Input::StreamClosed(stream)),
+            Message::Tiered { key, tiered } => self.push(key, tiered_input(tiered)),
+            Message::Retain { key, start } => self.push(key, Input::Retain { start }),
+            Message::TierView { key, reply } => {
+                if let Some(slot) = self.slots.get(&key) {
+                    drop(reply.send(slot.replica.tier_view()));
+                }
+            }
+            Message::SegmentContext {
+                key,
+                base,
+                end,
+                reply,
+            } => {
+                if let Some(slot) = self.slots.get(&key) {
+                    drop(reply.send(slot.replica.log().segment_context(base, end)));
+                }
+            }
             Message::RoundDone(done) => self.round_done(done),
             Message::StorageFailed => self.storage_failed(),
             Message::Stop { done } => *stop = Some(done),
@@ -269,12 +335,20 @@ impl Shard {
             config,
             leader_epoch,
             in_sync,
+            tiered,
             clean,
             done,
         } = open;
         let key = handle.key;
         let (now, started) = (self.env.clock.now(), Instant::now());
         let result = Log::open(&self.env.log, key, config.log.clone(), now, clean);
+        let result = result.and_then(|(mut log, report)| {
+            if let Some(tiered) = tiered.filter(|_| report.start_lost) {
+                // The tier has records that the damaged file said nothing of any more.
+                log.restore_start(tiered.start)?.run()?;
+            }
+            Ok((log, report))
+        });
         let result = result.map(|(log, report)| {
             self.env
                 .metrics
@@ -294,6 +368,9 @@ impl Shard {
                     in_sync,
                 },
             );
+            if let Some(tiered) = tiered {
+                self.push(key, tiered_input(tiered));
+            }
             self.take_turns();
             report
         });
@@ -320,7 +397,12 @@ impl Shard {
 
     fn tick(&mut self) {
         let now = self.env.clock.now();
-        let interval_ms = self.env.retention_interval.as_millis() as u64;
+        // On a full disk what is safe in the tier goes at once.
+        let interval = match self.env.storage.is_full() {
+            true => self.env.retention_interval.min(SHARD_TICK_FULL),
+            false => self.env.retention_interval,
+        };
+        let interval_ms = interval.as_millis() as u64;
         if now.monotonic_ms.saturating_sub(self.ticked_ms) < interval_ms {
             return;
         }
@@ -389,6 +471,7 @@ impl Shard {
             leader_epoch: slot.replica.leader_epoch(),
             size_bytes: log.size_bytes(),
             segments: log.segment_count(),
+            sealed_end: log.sealed_end(),
         }));
     }
 
@@ -474,4 +557,9 @@ impl Shard {
         }
         result
     }
+}
+
+fn tiered_input(tiered: Tiered) -> Input {
+    let Tiered { end, eager, .. } = tiered;
+    Input::Tiered { end, eager }
 }

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use headwater_core::ids::{ClusterId, IncarnationId, StorageId, TopicId};
+use headwater_core::metadata::Command;
+use headwater_core::metadata::FEATURE_LEVEL;
 use headwater_core::metadata::{Identity, LocalBackend};
 use headwater_log::{
     Disk, DiskGuard, FileCache, GuardLimits, LogEnv, MarkStore, OsDisk, TopicFate, Trash,
@@ -23,7 +25,7 @@ use crate::partition::shard::{self, ShardEnv};
 use crate::storage::Storage;
 
 /// The kernel's name for the time since the host was booted; empty where there is none.
-fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     text.trim().to_owned()
 }
@@ -53,6 +55,7 @@ pub(super) fn identify(settings: &Settings) -> anyhow::Result<Directory> {
     let data_dir = settings.data_dir.display();
     let disk = OsDisk::open(&settings.data_dir)
         .with_context(|| format!("cannot open the data directory {data_dir}"))?;
+    crate::restore::check_finished(&settings.data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let identity = Identity::open(disk.clone(), StorageId(Uuid::new_v4()), &boot_id())
         .with_context(|| format!("in the data directory {data_dir}"))?;
@@ -78,6 +81,7 @@ pub(super) fn open(
     metrics: &Metrics,
     directory: Directory,
     cluster_id: ClusterId,
+    tier: Option<bool>,
 ) -> anyhow::Result<Opened> {
     let findings = Findings::default();
     let data_dir = settings.data_dir.display();
@@ -97,6 +101,11 @@ pub(super) fn open(
         incarnation,
         &findings,
     )?;
+    if tier.is_some() {
+        // What the tier needs of the metadata is newer than clusters of the first release.
+        let level = FEATURE_LEVEL;
+        backend.propose(&Command::RaiseFeatureLevel { level })?;
+    }
     findings::add_findings(&findings, &found, backend.report(), &settings.node_name);
 
     findings::add_loss_finding(&findings, &found, backend.image(), settings);
@@ -162,6 +171,7 @@ pub(super) fn open(
     let registry = Arc::new(Registry::new(shards));
     let applier = Applier {
         own: broker_id,
+        tier,
         defaults: settings.topics.effective(),
         background_sync_ms: settings.storage.background_sync_interval.as_millis() as u64,
         registry: registry.clone(),

@@ -6,6 +6,9 @@ mod internal;
 mod lifecycle;
 mod old_data;
 mod produce;
+#[path = "../s3_server/mod.rs"]
+mod s3_server;
+mod tier;
 mod topics;
 
 use std::path::Path;
@@ -16,6 +19,7 @@ use headwater_broker::config::Settings;
 use headwater_proto::v1::cluster_service_client::ClusterServiceClient;
 use headwater_proto::v1::consumer_service_client::ConsumerServiceClient;
 use headwater_proto::v1::producer_service_client::ProducerServiceClient;
+use headwater_proto::v1::tier_service_client::TierServiceClient;
 use headwater_proto::v1::topic_service_client::TopicServiceClient;
 use headwater_proto::v1::{self, CreateTopicRequest, ProduceRequest};
 use headwater_record::{Batch, BatchBuilder, Compression, Record};
@@ -33,6 +37,7 @@ struct Harness {
     consumer: ConsumerServiceClient<Channel>,
     topics: TopicServiceClient<Channel>,
     cluster: ClusterServiceClient<Channel>,
+    tier: TierServiceClient<Channel>,
 }
 
 impl Harness {
@@ -46,7 +51,18 @@ impl Harness {
     }
 
     async fn start_on(dir: TempDir, settings: &[(&str, &str)]) -> Harness {
-        let broker = start_broker(dir.path(), settings).await.unwrap();
+        Harness::start_changed(dir, settings, |_| {}).await
+    }
+
+    /// With settings that no file may have.
+    async fn start_changed(
+        dir: TempDir,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(&mut Settings),
+    ) -> Harness {
+        let mut settings = broker_settings(dir.path(), settings).unwrap();
+        change(&mut settings);
+        let broker = headwater_broker::start(settings).await.unwrap();
         let address = format!("http://{}", broker.client_address());
         let channel = Channel::from_shared(address)
             .unwrap()
@@ -62,6 +78,7 @@ impl Harness {
                 .max_decoding_message_size(usize::MAX),
             topics: TopicServiceClient::new(channel.clone()),
             cluster: ClusterServiceClient::new(channel.clone()),
+            tier: TierServiceClient::new(channel.clone()),
             channel,
         }
     }
@@ -156,6 +173,10 @@ impl Harness {
 }
 
 async fn start_broker(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Running> {
+    headwater_broker::start(broker_settings(dir, settings)?).await
+}
+
+fn broker_settings(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Settings> {
     let dir = dir.to_str().unwrap();
     let mut values = vec![
         ("data_dir", dir),
@@ -166,7 +187,7 @@ async fn start_broker(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<R
         ("disk_guard.reserve_bytes", "1MiB"),
     ];
     values.extend_from_slice(settings);
-    headwater_broker::start(Settings::embedded(&values)?).await
+    Ok(Settings::embedded(&values)?)
 }
 
 fn record(value: &str) -> v1::Record {

@@ -19,10 +19,51 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn a_directory_of_version_0_1_opens_and_serves_what_is_in_it() {
+    opens(&[("form", "false")]).await;
+}
+
+#[tokio::test]
+async fn it_gets_a_tier_as_well() {
+    let settings = [
+        ("form", "false"),
+        ("tier.url", "fs:"),
+        ("tier.commit_interval", "250ms"),
+        ("topics.local_retention_bytes", "0"),
+        ("topics.segment_bytes", "64KiB"),
+        ("topics.message_bytes_max", "64KiB"),
+    ];
+    let mut harness = opens(&settings).await;
+    let many: Vec<String> = (0..200)
+        .map(|n| format!("{n}-{}", "x".repeat(1_000)))
+        .collect();
+    for value in &many {
+        harness.produce("kept", 0, &[value]).await;
+    }
+    let request = v1::GetTierStatusRequest::default();
+    let started = std::time::Instant::now();
+    loop {
+        let status = harness.tier.get_tier_status(request.clone()).await.unwrap();
+        let partitions = status.into_inner().partitions;
+        if partitions
+            .iter()
+            .any(|partition| partition.local_start_offset > 16)
+        {
+            break;
+        }
+        assert!(started.elapsed().as_secs() < 30, "{partitions:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let values = harness.values("kept", 0).await;
+    assert_eq!(values[17..], many);
+    harness.broker.stop().await.unwrap();
+}
+
+/// Opens the directory, reads what is in it, and writes one record.
+async fn opens(settings: &[(&str, &str)]) -> Harness {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = tempfile::tempdir().unwrap();
     copy(&root.join("tests/fixtures/data-0.1"), dir.path());
-    let mut harness = Harness::start_on(dir, &[("form", "false")]).await;
+    let mut harness = Harness::start_on(dir, settings).await;
     let topics = harness
         .topics
         .list_topics(v1::ListTopicsRequest::default())
@@ -54,4 +95,5 @@ async fn a_directory_of_version_0_1_opens_and_serves_what_is_in_it() {
     values.sort();
     assert_eq!(values, expected);
     assert_eq!(harness.produce("kept", 0, &["and on"]).await, 16);
+    harness
 }

@@ -1,0 +1,182 @@
+//! A shard whose disk is full, with and without copies in the tier.
+
+use headwater_core::metadata::Durability;
+use headwater_core::replica::{Acks, Outcome};
+use headwater_log::{
+    Disk, DiskGuard, FileCache, GuardLimits, LogConfig, LogView, MarkStore, OsDisk,
+};
+use headwater_record::{BatchBuilder, Compression, Record};
+use prometheus_client::registry::Registry;
+use uuid::Uuid;
+
+use super::super::handle::ReplyRoute;
+use super::*;
+
+const SEGMENT_BYTES: u64 = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    storage: Arc<Storage>,
+    handle: Arc<PartitionHandle>,
+    shard: ShardMailbox,
+}
+
+impl Bench {
+    fn start() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(dir.path()).unwrap());
+        let log = LogEnv {
+            disk: disk.clone(),
+            marks: Arc::new(MarkStore::open(disk.clone(), 1).unwrap()),
+            files: Arc::new(FileCache::new(16)),
+        };
+        let limits = GuardLimits {
+            reserve_bytes: 0,
+            low_bytes: 0,
+            high_bytes: 0,
+        };
+        let guard = DiskGuard::open(disk, limits).unwrap();
+        let storage = Storage::new(log.clone(), guard, limits.low_bytes);
+        let env = Arc::new(ShardEnv {
+            log,
+            storage: storage.clone(),
+            metrics: Metrics::register(&mut Registry::default()),
+            clock: Clock::start(None),
+            retention_interval: Duration::from_millis(100),
+        });
+        let shard = start(0, env).unwrap();
+        let key = PartitionKey {
+            topic: Uuid::from_u128(1),
+            index: 0,
+        };
+        let handle = PartitionHandle::new(key, shard.clone());
+        let (done, opened) = oneshot::channel();
+        shard.send(Message::Open(Box::new(Open {
+            handle: handle.clone(),
+            config: config(),
+            leader_epoch: LeaderEpoch(1),
+            in_sync: 1,
+            tiered: None,
+            clean: false,
+            done,
+        })));
+        opened.blocking_recv().unwrap().unwrap();
+        Bench {
+            _dir: dir,
+            storage,
+            handle,
+            shard,
+        }
+    }
+
+    fn append(&self) -> Result<Outcome, Refusal> {
+        let mut builder = BatchBuilder::new(Compression::None);
+        let record = Record {
+            value: Some(vec![7; 10_000].into()),
+            timestamp_ms: 1,
+            ..Record::default()
+        };
+        builder.push(&record).unwrap();
+        let append = Append {
+            ticket: Ticket(0),
+            batch: builder.build().unwrap(),
+            acks: Acks::Leader,
+            expected_offset: None,
+            order: None,
+        };
+        let (sender, answer) = oneshot::channel();
+        let reply = ReplyTo::new(ReplyRoute::Call(sender), None);
+        self.handle.append(append, reply);
+        answer.blocking_recv().unwrap()
+    }
+
+    fn assert_refused(&self) {
+        let refused = self.append().unwrap_err().to_string();
+        assert!(refused.contains("storage is full"), "{refused}");
+    }
+
+    fn tiered(&self, end: u64) {
+        self.shard.send(Message::Tiered {
+            key: self.handle.key,
+            tiered: Tiered {
+                start: Offset::ZERO,
+                end: Offset::new(end),
+                eager: false,
+            },
+        });
+    }
+
+    fn view(&self) -> LogView {
+        self.handle.published().unwrap().view.clone()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.handle.published().unwrap().size_bytes
+    }
+
+    fn until(&self, so: impl Fn(&LogView) -> bool) {
+        let started = Instant::now();
+        while !so(&self.view()) {
+            let at = self.view().local_start();
+            assert!(started.elapsed() < PATIENCE, "still at {at}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn config() -> ReplicaConfig {
+    ReplicaConfig {
+        durability: Durability::Fsync,
+        message_bytes_max: 1 << 20,
+        timestamp_ahead_ms_max: 3_600_000,
+        min_in_sync: 1,
+        background_sync_ms: 10_000,
+        tiering: true,
+        local_retention_ms: None,
+        local_retention_bytes: None,
+        log: LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+            segment_ms: 86_400_000,
+            retention_ms: None,
+            retention_bytes: None,
+            index_interval_bytes: 4096,
+            producers_max: 1_000,
+        },
+    }
+}
+
+#[test]
+fn on_a_full_disk_copies_of_what_is_in_the_tier_go_and_nothing_else_does() {
+    let bench = Bench::start();
+    for _ in 0..40 {
+        bench.append().unwrap();
+    }
+    bench.storage.met_full();
+    bench.assert_refused();
+    // Several ticks.
+    std::thread::sleep(Duration::from_millis(500));
+    let start = bench.view().local_start();
+    assert_eq!(start, Offset::ZERO, "nothing is in the tier");
+    let before = bench.size_bytes();
+
+    bench.tiered(20);
+    bench.until(|view| view.local_start() > Offset::new(10));
+    let local = bench.view().local_start();
+    assert!(local <= Offset::new(20), "{local} is not in the tier");
+    assert_eq!(bench.view().log_start(), Offset::ZERO);
+    bench.until(|_| bench.size_bytes() < before);
+    let (view, mut at) = (bench.view(), local);
+    while at < Offset::new(40) {
+        at = view.read(at, Offset::new(40), 1 << 20).unwrap().next_offset;
+    }
+    bench.assert_refused();
+
+    // The next look at the disk finds room.
+    bench.storage.check_space().unwrap();
+    bench.append().unwrap();
+    // With room again local retention counts, which here is without bound.
+    bench.tiered(40);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(bench.view().local_start(), local);
+}

@@ -1,0 +1,120 @@
+//! What is done besides: metadata for a restore, objects of deleted topics, and asking a store that is unwell.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_core::ids::TopicId;
+use headwater_core::metadata::Image;
+use headwater_tier::{TierError, keys};
+use uuid::Uuid;
+
+use super::super::snapshots::Update;
+use super::super::{BrokerTier, Side};
+use super::Driver;
+use super::work::Done;
+use crate::limits::{TIER_OBJECTS_PER_STEP, TIER_PROBE_INTERVAL};
+
+impl Driver {
+    pub(super) fn clean_up(&mut self, image: &Arc<Image>) {
+        self.probe();
+        let tier = &self.parts.tier;
+        if tier.state.is_fenced() || !tier.is_probed() {
+            return;
+        }
+        let now_ms = self.parts.clock.now().monotonic_ms;
+        let snapshot_ms = tier.settings.snapshot_interval.as_millis() as u64;
+        let grace_ms = tier.settings.gc_grace.as_millis() as u64;
+        if let Some(update) = self.snapshots.plan(image, snapshot_ms, now_ms) {
+            let tier = self.parts.tier.clone();
+            self.spawn_small(async move {
+                let result = write(&tier, &update).await;
+                Done::Snapshot(update, result)
+            });
+        }
+        let (snapshots, writing) = (&self.snapshots, &self.writing);
+        let is_busy = |id| writing.contains_key(&id) || snapshots.is_writing(id);
+        let tombstones = image.tombstones();
+        let tiered = tombstones.filter_map(|(id, tombstone)| tombstone.tiered.then_some(id));
+        if let Some(topic) = self.deleted.plan(tiered, grace_ms, now_ms, is_busy) {
+            self.delete(image, topic);
+        }
+    }
+
+    fn delete(&mut self, image: &Image, topic: TopicId) {
+        let tier = self.parts.tier.clone();
+        let clock = self.parts.clock.clone();
+        let adopted = image.restored_from().filter(|from| from.adopted);
+        let clusters = [
+            Some(tier.tier.cluster()),
+            adopted.map(|from| from.cluster.0),
+        ];
+        self.spawn_small(async move {
+            let now_ms = move || clock.now().monotonic_ms;
+            let mut deleted = Ok(0);
+            for cluster in clusters.into_iter().flatten() {
+                let step = tier.tier.delete_topic(
+                    cluster,
+                    topic.0,
+                    TIER_OBJECTS_PER_STEP,
+                    &tier.fence,
+                    &now_ms,
+                );
+                deleted = match (deleted, step.await) {
+                    (Ok(before), Ok(more)) => Ok(before + more),
+                    (Err(error), _) | (_, Err(error)) => Err(error),
+                };
+            }
+            Done::Delete(topic, deleted)
+        });
+    }
+
+    /// A store that has not shown yet what it is, is asked to; one that is unwell and that nobody asks for anything is
+    /// asked whether it is well again.
+    fn probe(&mut self) {
+        let now = self.parts.clock.now();
+        if self.probing || now.monotonic_ms < self.probe_at_ms {
+            return;
+        }
+        let tier = self.parts.tier.clone();
+        let interval_ms = TIER_PROBE_INTERVAL.as_millis() as u64;
+        let work = match tier.is_probed() {
+            false => None,
+            true => match tier.state.failing_unasked(interval_ms as i64, now.wall_ms) {
+                Some(side) => Some(side),
+                None => return,
+            },
+        };
+        self.probing = true;
+        self.probe_at_ms = now.monotonic_ms + interval_ms;
+        self.running.spawn(async move {
+            match work {
+                None => Done::Probe(tier.probe().await),
+                Some(side) => {
+                    ask(&tier, side).await;
+                    Done::Asked
+                }
+            }
+        });
+    }
+}
+
+/// How it goes shows in the state of the tier.
+async fn ask(tier: &BrokerTier, side: Side) {
+    let (store, cluster) = (tier.tier.store(), tier.tier.cluster());
+    match side {
+        Side::Read => drop(tier.tier.fenced_by(cluster).await),
+        Side::Write => {
+            // Always the same key: were it not to be deleted there would still be one object and no more.
+            let key = keys::clock(cluster, Uuid::nil());
+            drop(store.put_if_absent(&key, Bytes::new()).await);
+            drop(store.delete(&key).await);
+        }
+    }
+}
+
+async fn write(tier: &BrokerTier, update: &Update) -> Result<(), TierError> {
+    for (topic, snapshot) in &update.topics {
+        tier.tier.put_topic(topic.0, snapshot).await?;
+    }
+    tier.tier.put_snapshot(&update.snapshot).await
+}

@@ -1,0 +1,165 @@
+//! How the tier does, for health, metrics and `tier status`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use headwater_log::PartitionKey;
+
+/// Partitions whose trouble is kept for people; the rest is in the log.
+const PARTITION_ERRORS_MAX: usize = 100;
+
+/// How the tier does. Shared by those who use it, who write it, and by all who are asked.
+#[derive(Default)]
+pub struct TierState(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    facts: TierFacts,
+    /// Since when reads and writes fail, each by itself: that one goes well does not make up for the other.
+    failing_since_ms: [Option<i64>; 2],
+    /// When the store was last asked for anything, and how that went.
+    asked_ms: i64,
+}
+
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Reading, looking and listing.
+    Read = 0,
+    /// Writing and deleting.
+    Write = 1,
+}
+
+/// What is known.
+#[derive(Clone, Debug, Default)]
+pub struct TierFacts {
+    /// When the store last did as asked, in milliseconds since the epoch.
+    pub last_success_ms: Option<i64>,
+    /// Since when it has not.
+    pub failing_since_ms: Option<i64>,
+    /// The last trouble, and when it was.
+    pub last_error: Option<(String, i64)>,
+    /// Why the store must not be written to, once it has answered; see [`super::store::probe()`].
+    pub unusable: Option<String>,
+    /// The cluster that has taken this one's objects over.
+    pub fenced_by: Option<String>,
+    /// Partitions that cannot be uploaded, and why.
+    pub blocked: BTreeMap<PartitionKey, String>,
+    /// Segments that are being uploaded or wait for their manifest, of partitions that have any.
+    pub uploading: BTreeMap<PartitionKey, usize>,
+    /// Sealed bytes that are not in the tier.
+    pub backlog_bytes: u64,
+    /// Segments of them.
+    pub backlog_segments: u64,
+    /// When the newest record of the oldest of them was appended, in milliseconds since the epoch.
+    pub backlog_since_ms: Option<i64>,
+    /// Objects that nothing names, still within their grace, as the last sweeps found.
+    pub garbage_objects: u64,
+}
+
+impl TierState {
+    /// What is known now.
+    pub fn facts(&self) -> TierFacts {
+        self.lock().facts.clone()
+    }
+
+    /// The store did as asked.
+    pub fn succeeded(&self, side: Side, wall_ms: i64) {
+        let mut inner = self.lock();
+        inner.asked_ms = wall_ms;
+        inner.facts.last_success_ms = Some(wall_ms);
+        if inner.failing_since_ms[side as usize].take().is_some() {
+            inner.facts.failing_since_ms = inner.failing_since_ms.into_iter().flatten().min();
+            if inner.facts.failing_since_ms.is_none() {
+                tracing::info!("the tier answers again");
+            }
+        }
+    }
+
+    /// The store did not do as asked.
+    pub fn failed(&self, side: Side, error: &str, wall_ms: i64) {
+        let mut inner = self.lock();
+        inner.asked_ms = wall_ms;
+        if inner.facts.failing_since_ms.is_none() {
+            tracing::warn!(
+                error,
+                "the tier does not do as asked; segments stay on the disk until it does"
+            );
+        }
+        inner.failing_since_ms[side as usize].get_or_insert(wall_ms);
+        inner.facts.failing_since_ms = inner.failing_since_ms.into_iter().flatten().min();
+        inner.facts.last_error = Some((error.to_owned(), wall_ms));
+    }
+
+    /// The side that fails although nobody has asked the store for `quiet_ms`: only asking shows whether it still does.
+    pub(super) fn failing_unasked(&self, quiet_ms: i64, wall_ms: i64) -> Option<Side> {
+        let inner = self.lock();
+        if wall_ms.saturating_sub(inner.asked_ms) < quiet_ms {
+            return None;
+        }
+        match inner.failing_since_ms {
+            [_, Some(_)] => Some(Side::Write),
+            [Some(_), None] => Some(Side::Read),
+            [None, None] => None,
+        }
+    }
+
+    /// The store cannot be a tier's; `None`: it can.
+    pub(super) fn unusable(&self, why: Option<String>) {
+        let mut inner = self.lock();
+        if let Some(why) = &why
+            && inner.facts.unusable.is_none()
+        {
+            tracing::error!(why, "nothing is written to the tier");
+        }
+        inner.facts.unusable = why;
+    }
+
+    /// Whether another cluster has taken this one's objects over.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.lock().facts.fenced_by.is_some()
+    }
+
+    /// Another cluster has taken this one's objects over.
+    pub(super) fn fenced(&self, by: &str) {
+        let mut inner = self.lock();
+        if inner.facts.fenced_by.is_none() {
+            tracing::error!(
+                by,
+                "another cluster has adopted this one's objects; the tier is read only"
+            );
+            inner.facts.fenced_by = Some(by.to_owned());
+        }
+    }
+
+    /// A partition cannot be uploaded; `None`: it can, or is not there any more.
+    pub(super) fn blocked(&self, key: PartitionKey, why: Option<&str>) {
+        let blocked = &mut self.lock().facts.blocked;
+        match why {
+            None => drop(blocked.remove(&key)),
+            Some(why) if blocked.len() < PARTITION_ERRORS_MAX || blocked.contains_key(&key) => {
+                blocked.insert(key, why.to_owned());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What is not in the tier yet.
+    pub(super) fn backlog(&self, bytes: u64, segments: u64, since_ms: Option<i64>) {
+        let facts = &mut self.lock().facts;
+        facts.backlog_bytes = bytes;
+        facts.backlog_segments = segments;
+        facts.backlog_since_ms = since_ms;
+    }
+
+    /// What waits for its deletion, and what is under way.
+    pub(super) fn under_way(&self, garbage: u64, uploading: BTreeMap<PartitionKey, usize>) {
+        let facts = &mut self.lock().facts;
+        facts.garbage_objects = garbage;
+        facts.uploading = uploading;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
