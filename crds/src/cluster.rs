@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{CLIENTS_FROM_MAX, CONFIG_KEYS_MAX, PARTITIONS_MAX, TOPIC_NAMESPACES_MAX};
 use crate::quantity::{ConfigText, Quantity};
-use crate::settings::{Compression, DeletionPolicy, Durability, Retention, Size};
+use crate::settings::{Compression, DeletionPolicy, Durability, LocalRetention, Retention, Size};
+use crate::tier::TierSpec;
 
 /// What a cluster shall be.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ use crate::settings::{Compression, DeletionPolicy, Durability, Retention, Size};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(oldSelf.tier) || has(self.tier)").message("spec.tier cannot be removed: what is in the tier could no longer be read; to upload nothing more, set spec.topicDefaults.tiering or spec.tiering of Topics to false")
+)]
 pub struct ClusterSpec {
     /// How many brokers. This version runs clusters of one broker.
     #[serde(default = "one")]
@@ -83,6 +87,12 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSpec>,
 
+    /// Where sealed segments go: a bucket of an object storage. Unset: nowhere, all stays on the
+    /// brokers' disks. Can be added to a running Cluster, never be removed or moved. Changing it
+    /// restarts the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierSpec>,
+
     /// The Service for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
@@ -103,13 +113,14 @@ pub struct ClusterSpec {
     #[schemars(extend("maxProperties" = CONFIG_KEYS_MAX))]
     #[x_kube(
         validation = Rule::new("!self.exists(k, k in ['data_dir', 'form', 'node_name', 'default_namespace', 'shutdown_grace', 'shutdown_delay'] || k.startsWith('listen.') || k.startsWith('internal.'))").message("spec.config cannot set data_dir, form, node_name, default_namespace, shutdown_grace, shutdown_delay, listen.* or internal.*: the operator sets them itself"),
-        validation = Rule::new("!self.exists(k, k in ['topics.partitions', 'topics.retention_time', 'topics.retention_bytes', 'topics.durability', 'topics.compression', 'topics.message_bytes_max'])").message("spec.config cannot set what spec.topicDefaults has a field for: partitions, retention, durability, compression, maxMessageBytes")
+        validation = Rule::new("!self.exists(k, k in ['tier.url', 'tier.credentials_dir'])").message("spec.config cannot set tier.url or tier.credentials_dir: they are made from spec.tier"),
+        validation = Rule::new("!self.exists(k, k in ['topics.partitions', 'topics.retention_time', 'topics.retention_bytes', 'topics.durability', 'topics.compression', 'topics.message_bytes_max', 'topics.tiering', 'topics.local_retention_time', 'topics.local_retention_bytes'])").message("spec.config cannot set what spec.topicDefaults has a field for: partitions, retention, durability, compression, maxMessageBytes, tiering, localRetention")
     )]
     pub config: BTreeMap<String, ConfigText>,
 
     /// What becomes of the data when this resource is deleted: `Retain` keeps the volume claims and
     /// the Secret of the cluster, and applying the resource again opens the same data; `Delete`
-    /// deletes them, for good.
+    /// deletes them, for good. What is in the tier stays there with both.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -273,6 +284,14 @@ pub struct TopicDefaults {
     /// The largest batch that is accepted, as stored. Unset: 1Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_message_bytes: Option<Size>,
+    /// Whether sealed segments are uploaded to the tier. Unset: `true`. Without effect in a Cluster
+    /// without `spec.tier`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiering: Option<bool>,
+    /// How long copies of what is in the tier stay on the brokers' disks. Unset: 1 day, of any
+    /// size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_retention: Option<LocalRetention>,
 }
 
 /// What the cluster is.

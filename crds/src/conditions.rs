@@ -42,6 +42,8 @@ pub enum Reason {
     InvalidConfiguration,
     /// The resource asks for something that cannot be.
     InvalidSpec,
+    /// The Secret with the tier's credentials is not there, or lacks a key.
+    TierCredentialsMissing,
     /// The disk belongs to another cluster than the Secret says.
     ClusterIdMismatch,
     /// The cluster was formed, and its disk is empty now.

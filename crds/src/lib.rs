@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod quantity;
 mod settings;
+mod tier;
 mod topic;
 
 pub use cluster::{
@@ -25,9 +26,10 @@ pub use names::{
 };
 pub use quantity::{ConfigText, Quantity};
 pub use settings::{
-    Compression, DeletionPolicy, Durability, Retention, RetentionSize, RetentionTime, Size,
-    TimeSpan, ValueError,
+    Compression, DeletionPolicy, Durability, LocalRetention, Retention, RetentionSize,
+    RetentionTime, Size, TimeSpan, ValueError,
 };
+pub use tier::{CredentialsSecret, TierBackend, TierSpec};
 pub use topic::{ClusterRef, EffectiveTopic, ProblemPartition, Topic, TopicSpec, TopicStatus};
 
 use kube::CustomResourceExt as _;

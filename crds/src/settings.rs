@@ -56,6 +56,23 @@ pub struct Retention {
     pub size: Option<RetentionSize>,
 }
 
+/// How long copies of what is in the tier stay on the brokers' disks. Both bounds count where both
+/// are given. What is not in the tier yet stays in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalRetention {
+    /// Drop copies this long after the records were appended: a number with `ms`, `s`, `m`, `h` or
+    /// `d` such as `12h`, or `0s` for as soon as they are in the tier, or `forever` for as long as
+    /// the records. Unset: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<RetentionTime>,
+    /// Drop the oldest copies while a partition takes more than this on a broker's disk: bytes, or
+    /// a number with `Ki`, `Mi`, `Gi` or `Ti` such as `5Gi`, or `0` for as soon as they are in the
+    /// tier, or `unlimited`. Unset: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<RetentionSize>,
+}
+
 /// A value that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {expected}")]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{CONFIG_KEYS_MAX, PARTITIONS_MAX};
 use crate::quantity::ConfigText;
-use crate::settings::{Compression, DeletionPolicy, Durability, Retention, Size};
+use crate::settings::{Compression, DeletionPolicy, Durability, LocalRetention, Retention, Size};
 
 /// What a topic shall be.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +130,18 @@ pub struct TopicSpec {
     /// How long records are kept. Changed without a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+
+    /// Whether sealed segments are uploaded to the Cluster's tier. Turning it off uploads nothing
+    /// more; what is in the tier stays there and stays readable until retention takes it. Without
+    /// effect in a Cluster without `spec.tier`. Unset: the cluster's default. Changed without a
+    /// restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiering: Option<bool>,
+
+    /// How long copies of what is in the tier stay on the brokers' disks; after that they are read
+    /// from the tier. Copies that are gone do not come back. Changed without a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_retention: Option<LocalRetention>,
 
     /// When a batch counts as stored: `fsync`, on the medium of every in-sync replica, or
     /// `replicated`, in the page cache of each. Unset: the cluster's default.
@@ -264,4 +276,15 @@ pub struct EffectiveTopic {
     pub compression: String,
     /// The largest batch that is accepted.
     pub max_message_bytes: String,
+    /// Whether sealed segments are uploaded, if the Cluster has a tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiering: Option<bool>,
+    /// Copies of what is in the tier leave the brokers' disks this long after the records were
+    /// appended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_retention_time: Option<String>,
+    /// The oldest copies of what is in the tier leave a broker's disk while a partition takes more
+    /// than this there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_retention_size: Option<String>,
 }

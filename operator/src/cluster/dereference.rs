@@ -1,5 +1,7 @@
 //! All the reading: what there is of the Cluster's children, disks and broker. No judgement.
 
+use std::collections::BTreeSet;
+
 use headwater_crds::{Cluster, internal_secret_name};
 use headwater_proto::internal::v1::{BrokerState, GetBrokerResponse};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,6 +20,9 @@ pub(super) const INTERNAL_PORT: u16 = 7651;
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) secret: Option<InternalSecret>,
+    /// Keys of the Secret with the tier's credentials that hold something; none: there is no such
+    /// Secret, or the resource names none.
+    pub(super) tier_keys: Option<BTreeSet<String>>,
     pub(super) stateful_set: Option<StatefulSet>,
     /// The broker's pod.
     pub(super) pod: Option<Pod>,
@@ -94,13 +99,15 @@ pub(super) async fn dereference(context: &Context, cluster: &Cluster) -> kube::R
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let of_cluster = ListParams::default().labels(&build::selector(&name));
     let secret_name = internal_secret_name(&name);
-    let (secret, stateful_set, pods, claims) = futures::try_join!(
+    let (secret, tier_secret, stateful_set, pods, claims) = futures::try_join!(
         secrets.get_opt(&secret_name),
+        tier_secret(&secrets, cluster),
         sets.get_opt(&name),
         pods.list(&of_cluster),
         claims.list(&of_cluster),
     )?;
     let secret = secret.as_ref().map(InternalSecret::read);
+    let tier_keys = tier_secret.as_ref().map(keys_with_values);
     let pod = named(pods.items, &build::pod_name(&name));
     let claim = named(claims.items, &build::claim_name(&name));
     let endpoint = address(pod.as_ref())
@@ -120,6 +127,7 @@ pub(super) async fn dereference(context: &Context, cluster: &Cluster) -> kube::R
     };
     Ok(Found {
         secret,
+        tier_keys,
         stateful_set,
         pod,
         claim,
@@ -127,6 +135,22 @@ pub(super) async fn dereference(context: &Context, cluster: &Cluster) -> kube::R
         broker,
         silence,
     })
+}
+
+/// The Secret with the tier's credentials, if the resource names one. Fetched by its name; its
+/// values are for the broker alone.
+async fn tier_secret(secrets: &Api<Secret>, cluster: &Cluster) -> kube::Result<Option<Secret>> {
+    let tier = cluster.spec.tier.as_ref();
+    match tier.and_then(|tier| tier.credentials_secret.as_ref()) {
+        Some(named) => secrets.get_opt(&named.name).await,
+        None => Ok(None),
+    }
+}
+
+fn keys_with_values(secret: &Secret) -> BTreeSet<String> {
+    let data = secret.data.iter().flatten();
+    let filled = data.filter(|(_, value)| !value.0.is_empty());
+    filled.map(|(key, _)| key.clone()).collect()
 }
 
 fn named<K: kube::ResourceExt>(mut objects: Vec<K>, name: &str) -> Option<K> {

@@ -187,6 +187,11 @@ fn look_again(verdict: &Verdict, found: &Found) -> Action {
             ..
         }
         | Verdict::Stalled { .. } => Action::requeue(LATER),
+        // Nothing tells of a Secret: they are not watched.
+        Verdict::Reconciling {
+            reason: Reason::TierCredentialsMissing,
+            ..
+        } => Action::requeue(RETRY_AFTER),
         Verdict::Reconciling { .. } => Action::requeue(SOON),
     }
 }

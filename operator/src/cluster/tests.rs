@@ -3,6 +3,7 @@
 mod decisions;
 mod deleting;
 mod pods;
+mod tier;
 
 use headwater_crds::{Cluster, Reason, Verdict};
 use serde_json::Value;
@@ -27,8 +28,17 @@ fn cluster(yaml: &str) -> Cluster {
 const MINIMAL: &str = include_str!("tests/minimal.yaml");
 const EVERYTHING: &str = include_str!("tests/everything.yaml");
 
+/// Nothing but a Secret with credentials for every tier.
+fn found() -> Found {
+    let keys = ["access_key_id", "secret_access_key", "credential.json"];
+    Found {
+        tier_keys: Some(keys.map(str::to_owned).into()),
+        ..Found::default()
+    }
+}
+
 fn valid(cluster: &Cluster) -> ValidCluster {
-    validate(cluster, &Found::default(), &settings()).unwrap()
+    validate(cluster, &found(), &settings()).unwrap()
 }
 
 /// All children as one YAML text.
@@ -145,7 +155,7 @@ fn what_cannot_be_is_refused_with_the_field_and_the_remedy() {
     let pod = declared.spec.pod.as_mut().unwrap();
     let label = ("app.kubernetes.io/name".to_owned(), "mine".to_owned());
     pod.labels.extend([label]);
-    let (reason, message) = refused(&declared, &Found::default());
+    let (reason, message) = refused(&declared, &found());
     assert_eq!(reason, Reason::InvalidSpec);
     assert!(
         message.starts_with("spec.pod.labels: app.kubernetes.io/name"),

@@ -22,6 +22,8 @@ pub(super) const VOLUME_DIR: &str = "/var/lib/headwater";
 const DATA_DIR: &str = "/var/lib/headwater/data";
 /// Where the Secret is mounted.
 pub(super) const SECRET_DIR: &str = "/etc/headwater/internal";
+/// Where the Secret with the tier's credentials is mounted.
+pub(super) const TIER_CREDENTIALS_DIR: &str = "/etc/headwater/tier-credentials";
 /// What a broker may use when the resource says nothing.
 const MEMORY_DEFAULT: &str = "512Mi";
 const CPU_REQUEST_DEFAULT: &str = "100m";
@@ -38,6 +40,8 @@ pub(super) struct ValidCluster {
     pub(super) grace_seconds: i64,
     pub(super) requests: BTreeMap<String, String>,
     pub(super) limits: BTreeMap<String, String>,
+    /// The Secret with the tier's credentials, if there is one to mount.
+    pub(super) tier_secret: Option<String>,
     /// Where the operator is, for the network policy.
     pub(super) operator_namespace: String,
 }
@@ -100,6 +104,7 @@ pub(super) fn validate(
             )));
         }
     }
+    let tier_secret = tier_secret(cluster, found, &namespace)?;
     let grace_seconds = pod
         .termination_grace_period_seconds
         .unwrap_or(GRACE_SECONDS_DEFAULT);
@@ -115,7 +120,55 @@ pub(super) fn validate(
         grace_seconds,
         requests,
         limits,
+        tier_secret,
         operator_namespace: settings.namespace.clone(),
+    })
+}
+
+/// The Secret to mount for the tier. One that is not as it should be holds up every change, and
+/// nothing else: the broker goes on with what it has.
+fn tier_secret(
+    cluster: &Cluster,
+    found: &Found,
+    namespace: &str,
+) -> Result<Option<String>, Verdict> {
+    let Some(tier) = &cluster.spec.tier else {
+        return Ok(None);
+    };
+    let Some(secret) = &tier.credentials_secret else {
+        return Ok(None);
+    };
+    let (name, needed) = (&secret.name, tier.secret_keys());
+    let there = found.tier_keys.as_ref();
+    let lacks = |key: &&&str| !there.is_some_and(|keys| keys.contains(**key));
+    let missing: Vec<&str> = needed.iter().filter(lacks).copied().collect();
+    if missing.is_empty() {
+        return Ok(Some(name.clone()));
+    }
+    let message = match there {
+        None => {
+            let files: Vec<String> = needed
+                .iter()
+                .map(|key| format!("--from-file={key}"))
+                .collect();
+            format!(
+                "there is no Secret {name} in namespace {namespace}, which \
+                 spec.tier.credentialsSecret names; create it: `kubectl create secret generic \
+                 {name} -n {namespace} {}`",
+                files.join(" ")
+            )
+        }
+        Some(_) => format!(
+            "the Secret {name}, which spec.tier.credentialsSecret names, has no value for {}; \
+             backend {} needs {}: add what is missing",
+            missing.join(" and "),
+            tier.backend,
+            needed.join(" and ")
+        ),
+    };
+    Err(Verdict::Reconciling {
+        reason: Reason::TierCredentialsMissing,
+        message: format!("{message}; until then nothing of the Cluster is changed"),
     })
 }
 
@@ -238,6 +291,24 @@ fn configuration(cluster: &Cluster, namespace: &str, grace_seconds: i64) -> Resu
     if let Some(bytes) = defaults.max_message_bytes {
         let text = amount("maxMessageBytes", bytes.value(), "", "")?;
         keys.insert("topics.message_bytes_max", text);
+    }
+    if let Some(tiering) = defaults.tiering {
+        keys.insert("topics.tiering", tiering.to_string());
+    }
+    let local_retention = defaults.local_retention.unwrap_or_default();
+    if let Some(time) = local_retention.time {
+        let text = amount("localRetention.time", time.value(), "ms", "forever")?;
+        keys.insert("topics.local_retention_time", text);
+    }
+    if let Some(size) = local_retention.size {
+        let text = amount("localRetention.size", size.value(), "", "unlimited")?;
+        keys.insert("topics.local_retention_bytes", text);
+    }
+    if let Some(tier) = &spec.tier {
+        keys.insert("tier.url", tier.url());
+        if tier.credentials_secret.is_some() {
+            keys.insert("tier.credentials_dir", TIER_CREDENTIALS_DIR.to_owned());
+        }
     }
     let word = |value: serde_json::Result<serde_json::Value>| {
         let word = value.ok()?.as_str()?.to_owned();

@@ -66,6 +66,16 @@ pub(super) fn plan(valid: &ValidTopic, actual: Option<v1::Topic>) -> Step {
             is.timestamp_ahead_ms_max,
             shall.timestamp_ahead_ms_max,
         ),
+        (
+            "config.local_retention_ms",
+            is.local_retention_ms,
+            shall.local_retention_ms,
+        ),
+        (
+            "config.local_retention_bytes",
+            is.local_retention_bytes,
+            shall.local_retention_bytes,
+        ),
     ] {
         change(path, text(from), text(to));
     }
@@ -85,6 +95,8 @@ pub(super) fn plan(valid: &ValidTopic, actual: Option<v1::Topic>) -> Step {
     ] {
         change(path, small(from), small(to));
     }
+    let flag = |value: Option<bool>| value.map_or("default".to_owned(), |value| value.to_string());
+    change("config.tiering", flag(is.tiering), flag(shall.tiering));
     if changes.is_empty() {
         return Step::Nothing(actual);
     }

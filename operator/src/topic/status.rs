@@ -96,26 +96,39 @@ fn effective(topic: &v1::Topic) -> EffectiveTopic {
     EffectiveTopic {
         replication_factor: topic.replication_factor,
         min_in_sync_replicas: config.min_in_sync_replicas(),
-        retention_time: match config.retention_ms() {
-            -1 => "forever".to_owned(),
-            ms => in_units(
-                ms,
-                &[
-                    ("d", 86_400_000),
-                    ("h", 3_600_000),
-                    ("m", 60_000),
-                    ("s", 1_000),
-                ],
-                "ms",
-            ),
-        },
-        retention_size: match config.retention_bytes() {
-            -1 => "unlimited".to_owned(),
-            bytes => size(bytes),
-        },
+        retention_time: retention_time(config.retention_ms()),
+        retention_size: retention_size(config.retention_bytes()),
         durability: word(config.durability().as_str_name(), "DURABILITY_"),
         compression: word(config.compression().as_str_name(), "COMPRESSION_"),
         max_message_bytes: size(config.message_bytes_max().into()),
+        // Absent from brokers that know no tier.
+        tiering: config.tiering,
+        local_retention_time: config.local_retention_ms.map(retention_time),
+        local_retention_size: config.local_retention_bytes.map(retention_size),
+    }
+}
+
+fn retention_time(ms: i64) -> String {
+    match ms {
+        -1 => "forever".to_owned(),
+        0 => "0s".to_owned(),
+        ms => in_units(
+            ms,
+            &[
+                ("d", 86_400_000),
+                ("h", 3_600_000),
+                ("m", 60_000),
+                ("s", 1_000),
+            ],
+            "ms",
+        ),
+    }
+}
+
+fn retention_size(bytes: i64) -> String {
+    match bytes {
+        -1 => "unlimited".to_owned(),
+        bytes => size(bytes),
     }
 }
 

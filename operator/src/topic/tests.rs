@@ -59,6 +59,8 @@ fn every_setting_arrives_in_the_words_of_the_contract() {
   durability: replicated
   compression: zstd
   maxMessageBytes: 2Mi
+  tiering: true
+  localRetention: {time: 0s, size: unlimited}
   config: {segment_bytes: 64MiB, segment_time: 1h, timestamp_ahead_max: 5m}
 ",
     );
@@ -73,6 +75,9 @@ fn every_setting_arrives_in_the_words_of_the_contract() {
         message_bytes_max: Some(2 << 20),
         timestamp_ahead_ms_max: Some(300_000),
         min_in_sync_replicas: None,
+        tiering: Some(true),
+        local_retention_ms: Some(0),
+        local_retention_bytes: Some(-1),
     };
     assert_eq!(valid.config, expected);
 }
@@ -190,6 +195,26 @@ fn only_what_differs_is_changed_and_only_if_nobody_was_faster() {
 }
 
 #[test]
+fn tiering_is_changed_by_name_and_returns_to_the_default() {
+    let summary = |spec: &str, is: v1::TopicConfig| {
+        let step = plan(&valid(spec), Some(actual(is)));
+        let Step::Update { paths, summary, .. } = step else {
+            panic!("a change is due");
+        };
+        assert_eq!(paths, ["config.local_retention_ms", "config.tiering"]);
+        summary
+    };
+    let default = v1::TopicConfig::default();
+    let own = "  partitions: 6\n  tiering: false\n  localRetention: {time: 1h}\n";
+    assert_eq!(
+        summary(own, default),
+        "config.local_retention_ms from default to 3600000, config.tiering from default to false"
+    );
+    let is = valid(own).config;
+    assert!(summary("  partitions: 6\n", is).ends_with("config.tiering from false to default"));
+}
+
+#[test]
 fn a_topic_that_is_missing_is_created_with_all_its_settings() {
     let valid = valid("  partitions: 6\n  durability: replicated\n");
     let Step::Create(wanted) = plan(&valid, None) else {
@@ -218,6 +243,9 @@ fn facts(leaders: &[i32]) -> Facts {
         compression: Some(v1::Compression::None.into()),
         message_bytes_max: Some(1 << 20),
         min_in_sync_replicas: Some(1),
+        tiering: Some(true),
+        local_retention_ms: Some(0),
+        local_retention_bytes: Some(-1),
         ..v1::TopicConfig::default()
     });
     Facts {
@@ -250,6 +278,14 @@ fn a_status_says_what_is_in_force_and_does_not_move_with_time() {
         ("fsync", "none")
     );
     assert_eq!(effective.max_message_bytes, "1Mi");
+    assert_eq!(
+        (
+            effective.tiering,
+            effective.local_retention_time.as_deref(),
+            effective.local_retention_size.as_deref()
+        ),
+        (Some(true), Some("0s"), Some("unlimited"))
+    );
     assert_eq!(
         (first.in_sync_partitions, first.leaders),
         (Some(3), vec![1, 1, 1])

@@ -117,6 +117,9 @@ fn config(topic: &Topic) -> Result<v1::TopicConfig, String> {
     let named = |field: &'static str| move |error: ValueError| format!("{field}: {error}");
     let time = retention.and_then(|retention| retention.time.as_ref());
     let size = retention.and_then(|retention| retention.size.as_ref());
+    let local = spec.local_retention.as_ref();
+    let local_time = local.and_then(|local| local.time.as_ref());
+    let local_size = local.and_then(|local| local.size.as_ref());
     let bytes = spec.max_message_bytes.as_ref();
     let bytes = bytes.map(|bytes| bytes.value().map_err(named("spec.maxMessageBytes")));
     let bytes = bytes.transpose()?.map(i32::try_from).transpose();
@@ -161,5 +164,12 @@ fn config(topic: &Topic) -> Result<v1::TopicConfig, String> {
             .map_err(|_| "spec.maxMessageBytes is more than a batch can be; write up to 16Mi")?,
         timestamp_ahead_ms_max: span("timestamp_ahead_max", "spec.config.timestamp_ahead_max")?,
         min_in_sync_replicas: spec.min_in_sync_replicas,
+        tiering: spec.tiering,
+        local_retention_ms: local_time
+            .map(|time| time.value().map_err(named("spec.localRetention.time")))
+            .transpose()?,
+        local_retention_bytes: local_size
+            .map(|size| size.value().map_err(named("spec.localRetention.size")))
+            .transpose()?,
     })
 }

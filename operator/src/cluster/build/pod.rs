@@ -16,10 +16,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::network::headless_name;
 use super::{CLIENT_PORT, CONFIGURATION_FILE, HTTP_PORT, INTERNAL_PORT, VOLUME};
-use crate::cluster::validate::{SECRET_DIR, VOLUME_DIR, ValidCluster};
+use crate::cluster::validate::{SECRET_DIR, TIER_CREDENTIALS_DIR, VOLUME_DIR, ValidCluster};
 
 /// Where the configuration is mounted.
 const CONFIGURATION_DIR: &str = "/etc/headwater/config";
+/// Name of the volume with the tier's credentials.
+const TIER_CREDENTIALS: &str = "tier-credentials";
 /// The image's user.
 const USER: i64 = 65532;
 /// Annotation by which a changed configuration is a changed template.
@@ -124,11 +126,7 @@ fn broker(valid: &ValidCluster, image: &ImageSpec) -> Container {
             }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            mount(VOLUME, VOLUME_DIR, false),
-            mount("config", CONFIGURATION_DIR, true),
-            mount("internal", SECRET_DIR, true),
-        ]),
+        volume_mounts: Some(volume_mounts(valid)),
         // What a broker says before it ends stands in the pod's status, and so in the Cluster's.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
@@ -151,8 +149,20 @@ fn pod_security() -> PodSecurityContext {
     }
 }
 
+fn volume_mounts(valid: &ValidCluster) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        mount(VOLUME, VOLUME_DIR, false),
+        mount("config", CONFIGURATION_DIR, true),
+        mount("internal", SECRET_DIR, true),
+    ];
+    if valid.tier_secret.is_some() {
+        mounts.push(mount(TIER_CREDENTIALS, TIER_CREDENTIALS_DIR, true));
+    }
+    mounts
+}
+
 fn volumes(valid: &ValidCluster) -> Vec<Volume> {
-    vec![
+    let mut volumes = vec![
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource {
@@ -176,7 +186,20 @@ fn volumes(valid: &ValidCluster) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
-    ]
+    ];
+    volumes.extend(valid.tier_secret.as_ref().map(|name| Volume {
+        name: TIER_CREDENTIALS.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.clone()),
+            items: None,
+            default_mode: Some(0o440),
+            // A Secret that was deleted must not hold up the pod: the broker itself says what it
+            // lacks.
+            optional: Some(true),
+        }),
+        ..Volume::default()
+    }));
+    volumes
 }
 
 fn pull_secrets(image: &ImageSpec) -> Option<Vec<LocalObjectReference>> {
