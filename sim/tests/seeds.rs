@@ -10,17 +10,15 @@ const SEEDS: u64 = 24;
 /// Within so many seeds every planted bug is found, but for those of [`RARE`].
 const SEEDS_TO_FIND_MAX: u64 = 40;
 
-/// Bugs whose turn comes once in some hundred or thousand seeds.
-const RARE: &[&str] = &[
-    "trust-old-index",
-    "retain-counts-overlap",
-    "start-not-durable",
-    "sweep-forgets-uploads",
-    "sweep-held-up",
+/// Bugs whose turn comes once in some hundred or thousand seeds, with one that shows it. When a change of the simulation
+/// makes another of it, `headwater-sim --bug NAME --seeds 4000` finds the next.
+const RARE: &[(&str, u64)] = &[
+    ("trust-old-index", 568),
+    ("retain-counts-overlap", 2996),
+    ("start-not-durable", 47),
+    ("sweep-forgets-uploads", 135),
+    ("sweep-held-up", 123),
 ];
-
-/// Within so many seeds those are found as well.
-const SEEDS_TO_FIND_RARE_MAX: u64 = 4_000;
 
 fn in_parallel(count: u64, work: impl Fn(u64) + Sync) {
     let next = AtomicU64::new(0);
@@ -58,31 +56,20 @@ fn a_seed_gives_the_same_trace_to_the_byte() {
     });
 }
 
-/// Finds bugs: those of [`RARE`], or the others.
-fn check_bugs(rare: bool, seeds_max: u64) {
-    let bugs = bugs::BUGS.iter();
-    let bugs: Vec<_> = bugs
-        .filter(|(name, _)| RARE.contains(name) == rare)
-        .collect();
-    in_parallel(bugs.len() as u64, |number| {
-        let (name, bug) = *bugs[number as usize];
-        let found = (1..=seeds_max).find(|&seed| run(seed, Some(bug), false).failure.is_some());
+#[test]
+fn every_planted_bug_is_found() {
+    in_parallel(bugs::BUGS.len() as u64, |number| {
+        let (name, bug) = bugs::BUGS[number as usize];
+        let known = RARE.iter().find(|(rare, _)| *rare == name);
+        let mut seeds = match known {
+            Some(&(_, seed)) => seed..=seed,
+            None => 1..=SEEDS_TO_FIND_MAX,
+        };
+        let found = seeds.find(|&seed| run(seed, Some(bug), false).failure.is_some());
         let Some(seed) = found else {
-            panic!("{name} was not found within {seeds_max} seeds");
+            panic!("{name} was not found");
         };
         // What is found is the bug: without it the seed is well.
         assert_eq!(run(seed, None, false).failure, None, "seed {seed}");
     });
-}
-
-#[test]
-fn every_planted_bug_is_found() {
-    check_bugs(false, SEEDS_TO_FIND_MAX);
-}
-
-/// Takes half an hour; build with `--release`.
-#[test]
-#[ignore = "long"]
-fn every_rare_planted_bug_is_found() {
-    check_bugs(true, SEEDS_TO_FIND_RARE_MAX);
 }

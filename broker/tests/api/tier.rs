@@ -33,7 +33,7 @@ const FS: [(&str, &str); 4] = [("tier.url", "fs:"), QUICK[0], QUICK[1], QUICK[2]
 const SEGMENT_BYTES: i64 = 64 << 10;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A bucket, and what a broker needs to know of it.
 struct Bucket {

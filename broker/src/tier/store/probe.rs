@@ -62,7 +62,9 @@ fn explained(error: StoreError, act: &str) -> anyhow::Error {
                 .to_owned()
         }
         StoreErrorKind::Exists | StoreErrorKind::Unsupported | StoreErrorKind::Other => {
-            format!("the tier's store cannot {act} objects; check tier.url")
+            format!(
+                "the tier's store cannot {act} objects; check tier.url, and that its bucket or container is there"
+            )
         }
     };
     anyhow::Error::new(error).context(remedy)
