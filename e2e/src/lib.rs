@@ -9,11 +9,13 @@ mod history;
 pub mod kubernetes;
 mod load;
 mod program;
+mod versitygw;
 
 pub use broker::{Broker, BrokerOptions};
 pub use history::{History, read_all};
 pub use load::Load;
 pub use program::{Program, headwater, headwater_at_home, sample_day};
+pub use versitygw::{Account, Versitygw};
 
 /// Whether everything may run. If not, says what the test would need besides
 /// `HEADWATER_E2E=1`.

@@ -6,6 +6,7 @@
 
 mod echo;
 mod socket_write;
+mod store;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,8 @@ pub(crate) enum Floor {
     SocketWrite(socket_write::Load),
     /// One message at a time through stock tonic and back: the floor of a single record.
     Echo(echo::Load),
+    /// Objects through opendal's fs, written and read: the floor of the tier.
+    Store(store::Load),
     /// The server side of `socket-write`.
     #[command(hide = true)]
     ServeSocketWrite(socket_write::Serve),
@@ -38,6 +41,7 @@ pub(crate) fn run(floor: Floor) -> Result<()> {
     let report = match floor {
         Floor::SocketWrite(load) => socket_write::measure(&load)?,
         Floor::Echo(load) => echo::measure(&load)?,
+        Floor::Store(load) => store::measure(&load)?,
         Floor::ServeSocketWrite(serve) => return socket_write::serve(&serve),
         Floor::ServeEcho => return echo::serve(),
     };

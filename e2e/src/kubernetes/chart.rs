@@ -1,5 +1,6 @@
 //! The chart: installed, upgraded and uninstalled as a user does it.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,13 +17,13 @@ const HELM_TIMEOUT: &str = "3m";
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 impl Kubernetes {
-    /// Brings the image to the nodes.
-    pub(super) fn load_image(&self) {
+    /// Brings an image to the nodes.
+    pub(super) fn load_image(&self, archive: &Path) {
         let mut shell = Command::new("sh");
         shell
             .arg("-c")
             .arg(format!("{} \"$1\"", self.settings.load));
-        run(shell.arg("load").arg(&self.settings.archive)).text();
+        run(shell.arg("load").arg(archive)).text();
     }
 
     /// Bytes of the image's archive.

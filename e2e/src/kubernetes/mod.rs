@@ -14,6 +14,7 @@ mod commands;
 mod diagnosis;
 mod events;
 mod forward;
+mod image;
 mod judged;
 mod metrics;
 mod namespaces;
@@ -23,6 +24,7 @@ mod records;
 mod resources;
 mod settings;
 mod storage;
+mod versitygw;
 mod wait;
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -45,6 +47,7 @@ pub use self::outage::ApiOutage;
 pub use self::records::{expect_intact, produce};
 pub use self::resources::{SHARED, cluster, topic};
 pub use self::storage::Growth;
+pub use self::versitygw::ObjectStorage;
 
 use self::settings::Settings;
 use crate::everything;
@@ -116,7 +119,7 @@ impl Kubernetes {
     async fn prepare(&self) {
         match PREPARED.swap(BEGUN, Ordering::Relaxed) {
             NOT_YET => {
-                self.load_image();
+                self.load_image(&self.settings.archive);
                 self.fresh_namespace().await;
             }
             BEGUN => panic!("the Kubernetes could not be prepared, as an earlier test says"),

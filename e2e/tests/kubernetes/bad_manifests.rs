@@ -49,6 +49,36 @@ const CLUSTERS: &[(&str, &str, Said)] = &[
         Refused("spec.config cannot set what spec.topicDefaults has a field for"),
     ),
     (
+        "no-bucket",
+        "{storage: {size: 1Gi}, tier: {backend: gcs}}",
+        Refused("spec.tier.bucket: Required value"),
+    ),
+    (
+        "no-region",
+        "{storage: {size: 1Gi}, tier: {backend: s3, bucket: logs}}",
+        Refused("spec.tier.region is required for backend s3 without endpoint"),
+    ),
+    (
+        "region-of-none",
+        "{storage: {size: 1Gi}, tier: {backend: gcs, bucket: logs, region: eu-west-1}}",
+        Refused("spec.tier.region is for backend s3 only; take it out"),
+    ),
+    (
+        "nobodys-container",
+        "{storage: {size: 1Gi}, tier: {backend: azblob, bucket: logs}}",
+        Refused("spec.tier.account is required for backend azblob without credentialsSecret"),
+    ),
+    (
+        "half-an-endpoint",
+        "{storage: {size: 1Gi}, tier: {backend: s3, bucket: logs, endpoint: \"minio:9000\"}}",
+        Refused("spec.tier.endpoint"),
+    ),
+    (
+        "own-tier",
+        "{storage: {size: 1Gi}, config: {tier.url: \"s3://logs\"}}",
+        Refused("spec.config cannot set tier.url or tier.credentials_dir"),
+    ),
+    (
         "1st",
         "{storage: {size: 1Gi}}",
         Refused("a DNS label of at most 44 characters"),

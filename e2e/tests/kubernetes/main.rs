@@ -12,5 +12,6 @@ mod figures;
 mod first_path;
 mod operator_and_api;
 mod rights;
+mod tier;
 mod topics;
 mod uninstall;

@@ -8,6 +8,7 @@
 mod partitions;
 mod scenario;
 mod table;
+mod tier;
 
 use std::path::PathBuf;
 
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
     }
     eprintln!("ten thousand partitions");
     sections.push(partitions::measure());
+    sections.push(tier::measure(&floors, runs)?);
     table::write(&output, runs, &sections)
 }
 

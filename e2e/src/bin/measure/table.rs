@@ -70,7 +70,7 @@ pub(crate) fn write(path: &Path, runs: usize, sections: &[String]) -> Result<()>
 }
 
 /// The median, with the least and the most behind it.
-fn spread(samples: &[Sample], value: impl Fn(&Sample) -> f64, digits: usize) -> String {
+pub(crate) fn spread<T>(samples: &[T], value: impl Fn(&T) -> f64, digits: usize) -> String {
     let mut values: Vec<f64> = samples.iter().map(value).collect();
     values.sort_by(f64::total_cmp);
     let (least, most) = (values[0], values[values.len() - 1]);
@@ -80,7 +80,7 @@ fn spread(samples: &[Sample], value: impl Fn(&Sample) -> f64, digits: usize) -> 
     )
 }
 
-fn median(samples: &[Sample], value: impl Fn(&Sample) -> f64) -> f64 {
+pub(crate) fn median<T>(samples: &[T], value: impl Fn(&T) -> f64) -> f64 {
     let mut values: Vec<f64> = samples.iter().map(value).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

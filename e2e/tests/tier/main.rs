@@ -1,0 +1,13 @@
+//! Sealed segments go to object storage and come back: real brokers, and a real S3 server.
+//!
+//! All of 2013 if `HEADWATER_FLIGHTS` names the file, otherwise the committed day, many times.
+#![allow(clippy::print_stderr, reason = "what was measured is for who runs it")]
+
+mod credentials;
+mod damage;
+mod figures;
+mod flights;
+mod kills;
+mod outage;
+mod stage;
+mod there_and_back;
