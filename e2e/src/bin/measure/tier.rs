@@ -89,10 +89,7 @@ fn tiered(partitions: usize) -> Result<Rates> {
     let writes = metric(
         &broker,
         "headwater_tier_requests_total{operation=\"create\"}",
-    ) + metric(
-        &broker,
-        "headwater_tier_requests_total{operation=\"put_if_absent\"}",
-    );
+    ) + metric(&broker, "headwater_tier_requests_total{operation=\"put\"}");
     let started = Instant::now();
     let read = read_all(&broker)?;
     Ok(Rates {
@@ -246,10 +243,7 @@ fn requests() -> Result<String> {
         let writes = metric(
             &broker,
             "headwater_tier_requests_total{operation=\"create\"}",
-        ) + metric(
-            &broker,
-            "headwater_tier_requests_total{operation=\"put_if_absent\"}",
-        );
+        ) + metric(&broker, "headwater_tier_requests_total{operation=\"put\"}");
         let each = writes * (1_u64 << 30) as f64 / uploaded as f64;
         text += &format!(
             "| {partitions} | {} KiB | {each:.0} | {up:.1} |\n",
