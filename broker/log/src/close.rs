@@ -1,7 +1,8 @@
 //! A clean stop, and the `state` file that makes the next start read next to nothing.
 
 use crate::LogError;
-use crate::files::{self, Fields, STATE, frame, unframe};
+use crate::files::{self, Fields, STATE};
+use crate::frame::{frame, unframe};
 use crate::jobs::sync_dirs;
 use crate::log::Log;
 use headwater_record::Offset;
@@ -45,7 +46,7 @@ impl ClosedState {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<ClosedState> {
-        let mut fields = Fields(unframe(MAGIC, bytes)?);
+        let mut fields = Fields(unframe(MAGIC, bytes).ok()?);
         let mut state = ClosedState {
             log_start: fields.offset()?,
             end: fields.offset()?,

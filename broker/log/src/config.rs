@@ -22,6 +22,18 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
+impl Now {
+    /// Whether what was appended at `latest_ms` at the latest has been kept for `kept_ms`. Never where one of them is not
+    /// known: what is kept for ever, and what may be of this moment.
+    pub fn is_past(self, latest_ms: Option<i64>, kept_ms: Option<u64>) -> bool {
+        let (Some(latest_ms), Some(kept_ms)) = (latest_ms, kept_ms) else {
+            return false;
+        };
+        let kept_ms = i64::try_from(kept_ms).unwrap_or(i64::MAX);
+        latest_ms.saturating_add(kept_ms) <= self.wall_ms
+    }
+}
+
 /// Settings of one log; they may change at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {

@@ -1,6 +1,7 @@
 //! Leader epochs of a log and where each began: what divergence checks and the context of batches are judged by.
 
-use crate::files::{Fields, frame, unframe};
+use crate::files::Fields;
+use crate::frame::{frame, unframe};
 use headwater_record::{LeaderEpoch, Offset};
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ const MAGIC: [u8; 4] = *b"HWEP";
 
 /// Epochs with their start offsets; both grow strictly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Epochs {
+pub struct Epochs {
     entries: Vec<(LeaderEpoch, Offset)>,
 }
 
@@ -32,8 +33,8 @@ impl Epochs {
         self.entries.push((epoch, start));
     }
 
-    /// The epoch that the batch at `offset` was written under.
-    pub(crate) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+    /// The epoch that the batch at `offset` was written under; `None` below the first.
+    pub fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
         let later = self.entries.partition_point(|&(_, start)| start <= offset);
         let (epoch, _) = self.entries.get(later.checked_sub(1)?)?;
         Some(*epoch)
@@ -71,7 +72,7 @@ impl Epochs {
     }
 
     /// Forgets epochs that ended at or below `offset`.
-    pub(crate) fn forget_below(&mut self, offset: Offset) {
+    pub fn forget_below(&mut self, offset: Offset) {
         let later = self.entries.partition_point(|&(_, start)| start <= offset);
         self.entries.drain(..later.saturating_sub(1));
     }
@@ -87,7 +88,7 @@ impl Epochs {
 
     /// `None` if the bytes are not exactly what [`Epochs::encode`] makes.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Epochs> {
-        let mut fields = Fields(unframe(MAGIC, bytes)?);
+        let mut fields = Fields(unframe(MAGIC, bytes).ok()?);
         let mut entries = Vec::new();
         while !fields.is_empty() {
             entries.push((LeaderEpoch(fields.u32()?), fields.offset()?));
@@ -95,8 +96,25 @@ impl Epochs {
         Epochs::checked(&entries)
     }
 
-    /// `None` unless both grow strictly.
-    pub(crate) fn checked(entries: &[(LeaderEpoch, Offset)]) -> Option<Epochs> {
+    /// Adds what `other` says of offsets from `from` on. Below, what stands counts.
+    pub fn extend(&mut self, other: &Epochs, from: Offset) {
+        let first = other.at(from).map(|epoch| (epoch, from));
+        let later = other.entries.iter().copied();
+        let later = later.filter(|&(_, start)| first.is_none() || start > from);
+        for (epoch, start) in first.into_iter().chain(later) {
+            if self.last() < Some(epoch) {
+                self.entries.push((epoch, start));
+            }
+        }
+    }
+
+    /// The epochs with where each began.
+    pub fn entries(&self) -> &[(LeaderEpoch, Offset)] {
+        &self.entries
+    }
+
+    /// From epochs with where each began; `None` unless both grow strictly.
+    pub fn checked(entries: &[(LeaderEpoch, Offset)]) -> Option<Epochs> {
         let grows = entries
             .iter()
             .zip(entries.iter().skip(1))
@@ -146,6 +164,27 @@ mod tests {
         assert_eq!(covering(12..90), [3, 4]);
         assert_eq!(covering(30..90), [4]);
         assert_eq!(covering(0..0), []);
+    }
+
+    #[test]
+    fn what_follows_is_added_from_where_it_follows() {
+        let mut known = epochs(&[(1, 0), (2, 10)]);
+        known.extend(&epochs(&[(2, 12), (4, 20)]), Offset::new(15));
+        assert_eq!(known, epochs(&[(1, 0), (2, 10), (4, 20)]));
+        known.extend(&epochs(&[(3, 18), (7, 30)]), Offset::new(40));
+        assert_eq!(known, epochs(&[(1, 0), (2, 10), (4, 20), (7, 40)]));
+        known.forget_below(Offset::new(20));
+        assert_eq!(known.at(Offset::new(19)), None);
+        assert_eq!(known.at(Offset::new(39)), Some(LeaderEpoch(4)));
+    }
+
+    #[test]
+    fn epochs_that_do_not_grow_are_refused() {
+        let entries = [
+            (LeaderEpoch(2), Offset::new(0)),
+            (LeaderEpoch(2), Offset::new(5)),
+        ];
+        assert_eq!(Epochs::checked(&entries), None);
     }
 
     #[test]

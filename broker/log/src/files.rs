@@ -1,4 +1,4 @@
-//! Names of a partition's files, and the frame of the small ones (`docs/format/log.md`).
+//! Names of a partition's files, and what is read and written of the small ones (`docs/format/log.md`).
 
 use crate::limits::SMALL_FILE_BYTES_MAX;
 use crate::{Disk, LogError, PartitionKey};
@@ -107,34 +107,6 @@ pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(LogError::io("remove", path)),
     }
-}
-
-const FRAME_BYTES: usize = 16;
-const VERSION: u32 = 1;
-
-/// The frame of the small files: magic, version, payload length, CRC-32C of those and of the payload; payload.
-pub(crate) fn frame(magic: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(FRAME_BYTES + payload.len());
-    bytes.extend_from_slice(&magic);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes), payload);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// The payload of a frame that fills `bytes` exactly; `None` if anything differs.
-pub(crate) fn unframe(magic: [u8; 4], bytes: &[u8]) -> Option<&[u8]> {
-    let (head, payload) = bytes.split_at_checked(FRAME_BYTES)?;
-    let (head, crc) = head.split_at_checked(FRAME_BYTES - 4)?;
-    let expected = crc32c::crc32c_append(crc32c::crc32c(head), payload);
-    let mut fields = Fields(head);
-    let sound = fields.array() == Some(magic)
-        && fields.u32() == Some(VERSION)
-        && fields.u32() == Some(payload.len() as u32)
-        && Fields(crc).u32() == Some(expected);
-    sound.then_some(payload)
 }
 
 /// Reads little-endian fields off the front of foreign bytes; `None` behind the end.

@@ -13,6 +13,7 @@ mod epochs;
 mod error;
 mod file_cache;
 mod files;
+mod frame;
 mod guard;
 mod index;
 mod jobs;
@@ -38,8 +39,10 @@ pub use config::{LogConfig, LogEnv, Now, PartitionKey};
 pub use disk::{Disk, DiskFile, DiskSpace, OsDisk};
 #[cfg(any(test, feature = "sim"))]
 pub use disk::{sim, suite};
+pub use epochs::Epochs;
 pub use error::LogError;
 pub use file_cache::FileCache;
+pub use frame::{FrameError, frame, unframe};
 pub use guard::{DiskGuard, DiskState, GuardLimits};
 pub use jobs::{EpochJob, SyncJob};
 pub use local::LocalRetention;

@@ -1,6 +1,7 @@
 //! Producer state: what tells a retry from a new batch. Derived from batches only.
 
-use crate::files::{Fields, frame, unframe};
+use crate::files::Fields;
+use crate::frame::{frame, unframe};
 use crate::limits::{PRODUCER_BATCHES_MAX, PRODUCER_IDLE_MS_MIN};
 use crate::log::Appended;
 use headwater_record::{BatchHeader, Offset, ProducerIdentity};
@@ -243,7 +244,7 @@ impl Producers {
 
     /// `None` if the bytes are not what [`Producers::encode`] makes.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Producers> {
-        let mut fields = Fields(unframe(MAGIC, bytes)?);
+        let mut fields = Fields(unframe(MAGIC, bytes).ok()?);
         let mut by_id = HashMap::new();
         while !fields.is_empty() {
             let (id, epoch) = (fields.i64()?, fields.i16()?);

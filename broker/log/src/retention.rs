@@ -63,14 +63,8 @@ impl Log {
 
     /// Whether every record of the segment was appended so long ago.
     pub(crate) fn is_older(&self, segment: &Segment, kept_ms: Option<u64>, now: Now) -> bool {
-        let latest = self.append_times.latest_below(segment.end_offset());
-        match (kept_ms, latest) {
-            (Some(kept_ms), Some(latest_ms)) => {
-                let kept_ms = i64::try_from(kept_ms).unwrap_or(i64::MAX);
-                latest_ms.saturating_add(kept_ms) <= now.wall_ms
-            }
-            _ => false,
-        }
+        let latest_ms = self.append_times.latest_below(segment.end_offset());
+        now.is_past(latest_ms, kept_ms)
     }
 
     /// Moves the log start (never back, never past `end`), and the local start with it if that is lower. Durable when the

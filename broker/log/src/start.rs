@@ -2,7 +2,8 @@
 
 use crate::LogError;
 use crate::config::{LogEnv, PartitionKey};
-use crate::files::{self, Fields, START, frame, unframe};
+use crate::files::{self, Fields, START};
+use crate::frame::{frame, unframe};
 use crate::jobs::{Shared, sync_dirs};
 use headwater_record::Offset;
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ impl Starts {
     }
 
     fn decode_copy(bytes: &[u8]) -> Option<Starts> {
-        let mut fields = Fields(unframe(MAGIC, bytes)?);
+        let mut fields = Fields(unframe(MAGIC, bytes).ok()?);
         let log = fields.offset()?;
         let local = match fields.is_empty() {
             true => log,

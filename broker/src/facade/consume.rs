@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use headwater_log::{LogError, ReadSlice};
-use headwater_record::{BatchHeader, LeaderEpoch, Offset, StoredRecord};
+use headwater_record::{LeaderEpoch, Offset, StoredRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -410,11 +410,9 @@ impl Traffic {
             bytes: batches.len(),
             ..Traffic::default()
         };
-        let mut rest = &batches[..];
-        while let Ok(header) = BatchHeader::decode(rest) {
+        for header in headwater_record::headers(batches) {
             traffic.records += u64::from(header.record_count);
             traffic.batches += 1;
-            rest = rest.get(header.size_bytes..).unwrap_or_default();
         }
         traffic
     }

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use futures::{StreamExt as _, stream};
 use headwater_log::{LogSeed, PartitionKey, producers_after};
-use headwater_record::{BatchHeader, Offset};
+use headwater_record::Offset;
 use headwater_tier::bucket::{self, Newest};
 use headwater_tier::{
     Depth, Entry, Manifest, Problem, ProblemKind, StoreErrorKind, Tier, TierError, keys,
@@ -130,7 +130,7 @@ pub(super) async fn survey(
     let mut seed = LogSeed {
         log_start: manifest.start,
         end: manifest.end,
-        epochs: manifest.epochs.epochs().to_vec(),
+        epochs: manifest.epochs.entries().to_vec(),
         latest_append_ms: entries
             .iter()
             .filter_map(|entry| entry.latest_append_ms)
@@ -213,11 +213,7 @@ async fn producers(
             .await
         {
             Ok(slice) if slice.next_offset > from => {
-                let mut rest = &slice.bytes[..];
-                while let Ok(header) = BatchHeader::decode(rest) {
-                    headers.push(header);
-                    rest = rest.get(header.size_bytes..).unwrap_or_default();
-                }
+                headers.extend(headwater_record::headers(&slice.bytes));
                 from = slice.next_offset;
             }
             Ok(_) => break,

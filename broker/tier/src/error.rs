@@ -5,7 +5,7 @@ use std::ops::Range;
 use headwater_log::LogError;
 use headwater_record::Offset;
 
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 
 /// Why an operation on the tier failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,20 +67,4 @@ pub enum TierError {
         /// The new cluster, as its fence says.
         by: String,
     },
-}
-
-impl TierError {
-    /// Whether the store has no such object.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, TierError::Store(error) if error.kind == StoreErrorKind::NotFound)
-    }
-
-    /// Whether the same may succeed later, when the store is well again.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            TierError::Store(error) => error.kind != StoreErrorKind::NotFound,
-            TierError::Unverified { .. } | TierError::HeldUp { .. } => true,
-            _ => false,
-        }
-    }
 }

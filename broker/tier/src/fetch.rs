@@ -6,12 +6,11 @@ use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 use headwater_log::limits::BATCH_BYTES_MAX;
 use headwater_log::planted::{self, Bug};
-use headwater_log::{PartitionKey, ReadSlice};
+use headwater_log::{Epochs, PartitionKey, ReadSlice};
 use headwater_record::{Batch, BatchHeader, Offset};
 
 use crate::error::TierError;
 use crate::limits::{CHUNK_BYTES, CHUNKS_AT_ONCE};
-use crate::lineage::Lineage;
 use crate::manifest::{Entry, Manifest, Place, locate};
 use crate::object::{Footer, IndexPlace};
 use crate::store::{StoreError, StoreErrorKind};
@@ -189,7 +188,7 @@ struct Object<'a> {
     tier: &'a Tier,
     key: PartitionKey,
     entry: Entry,
-    epochs: &'a Lineage,
+    epochs: &'a Epochs,
     footer: Option<Arc<Footer>>,
 }
 

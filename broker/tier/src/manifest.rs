@@ -5,14 +5,13 @@ mod codec;
 mod tests;
 
 pub use codec::decode_page;
-pub(crate) use codec::{encode_page, offset, uuid};
-use headwater_log::PartitionKey;
+pub(crate) use codec::{encode_page, offset, read_epochs, uuid, wire_epochs};
 use headwater_log::planted::{self, Bug};
+use headwater_log::{Epochs, PartitionKey};
 use headwater_record::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
 use crate::keys;
-use crate::lineage::Lineage;
 use crate::object::TRAILER_BYTES;
 
 /// Which manifest counts for a partition. Kept in the metadata.
@@ -135,7 +134,7 @@ pub struct Manifest {
     /// Offset behind the last in the tier.
     pub end: Offset,
     /// Epochs of what is in the tier.
-    pub epochs: Lineage,
+    pub epochs: Epochs,
     /// Sealed pages, oldest first.
     pub pages: Vec<PageRef>,
     /// The tail, oldest first.
@@ -162,7 +161,7 @@ impl Manifest {
             leader_epoch: epoch,
             start,
             end: start,
-            epochs: Lineage::default(),
+            epochs: Epochs::default(),
             pages: Vec::new(),
             entries: Vec::new(),
         }
@@ -190,7 +189,7 @@ impl Manifest {
 
     /// Adds an entry that begins at the end. One that begins later may only follow where all before is gone
     /// ([`Manifest::advance`]).
-    pub fn push(&mut self, entry: Entry, epochs: &Lineage) {
+    pub fn push(&mut self, entry: Entry, epochs: &Epochs) {
         if self.start == self.end && self.pages.is_empty() && self.entries.is_empty() {
             self.start = self.start.max(entry.start);
             self.end = self.start;

@@ -1,13 +1,12 @@
 //! A segment object: batches, footer, trailer. See `docs/format/tier.md`.
 
 use bytes::Bytes;
-use headwater_log::PartitionKey;
+use headwater_log::{Epochs, PartitionKey};
 use headwater_record::{BatchHeader, LeaderEpoch, Offset};
 use uuid::Uuid;
 
 use crate::limits::INDEX_INTERVAL_BYTES;
-use crate::lineage::Lineage;
-use crate::manifest::{offset, uuid};
+use crate::manifest::{offset, read_epochs, uuid, wire_epochs};
 use crate::{frame, wire};
 
 const FOOTER: [u8; 4] = *b"HWTF";
@@ -51,7 +50,7 @@ pub struct Footer {
     /// The leadership that uploaded it.
     pub leader_epoch: LeaderEpoch,
     /// Epochs of its batches.
-    pub epochs: Lineage,
+    pub epochs: Epochs,
     /// Places in the segment, in order.
     pub index: Vec<IndexPlace>,
     /// Largest timestamp of its records.
@@ -74,7 +73,7 @@ impl Footer {
             base_offset: self.base_offset.get(),
             end_offset: self.end_offset.get(),
             leader_epoch: self.leader_epoch.0,
-            epochs: self.epochs.to_wire(),
+            epochs: wire_epochs(&self.epochs),
             index_offsets: self
                 .index
                 .iter()
@@ -126,7 +125,7 @@ impl Footer {
             base_offset: offset(message.base_offset)?,
             end_offset: offset(message.end_offset)?,
             leader_epoch: LeaderEpoch(message.leader_epoch),
-            epochs: Lineage::from_wire(&message.epochs).ok_or("has epochs that do not grow")?,
+            epochs: read_epochs(&message.epochs)?,
             index,
             max_timestamp_ms: message.max_timestamp_ms,
             append_marks: message
@@ -248,7 +247,7 @@ mod tests {
             base_offset: Offset::new(100),
             end_offset: Offset::new(200),
             leader_epoch: LeaderEpoch(3),
-            epochs: Lineage::new(vec![(LeaderEpoch(2), Offset::new(90))]).unwrap(),
+            epochs: Epochs::checked(&[(LeaderEpoch(2), Offset::new(90))]).unwrap(),
             index: vec![place(20, 500, 7), place(60, 900, 9)],
             max_timestamp_ms: 11,
             append_marks: vec![(Offset::new(100), 5)],

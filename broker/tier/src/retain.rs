@@ -131,13 +131,7 @@ fn take(pieces: &[Piece], total_bytes: u64, job: &RetainJob) -> (Option<Offset>,
             .retention
             .bytes
             .is_some_and(|kept| left_bytes.saturating_sub(piece.bytes) >= kept);
-        let expired = match (job.retention.ms, piece.latest_append_ms) {
-            (Some(kept_ms), Some(latest_ms)) => {
-                let kept_ms = i64::try_from(kept_ms).unwrap_or(i64::MAX);
-                latest_ms.saturating_add(kept_ms) <= job.now.wall_ms
-            }
-            _ => false,
-        };
+        let expired = job.now.is_past(piece.latest_append_ms, job.retention.ms);
         if !(surplus || expired) || piece.end > job.committed {
             break;
         }

@@ -70,7 +70,7 @@ impl Weighter<MetaKey, Meta> for MetaWeight {
             Meta::Manifest(manifest) => {
                 size_of_val(&*manifest.entries)
                     + size_of_val(&*manifest.pages)
-                    + size_of_val(manifest.epochs.epochs())
+                    + size_of_val(manifest.epochs.entries())
             }
             Meta::Page(entries) => size_of_val(&***entries),
             Meta::Footer(footer) => {

@@ -4,14 +4,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_log::planted::{self, Bug};
-use headwater_log::{LogError, PartitionKey, ReadSlice, SegmentContext};
-use headwater_record::{BatchHeader, LeaderEpoch, Offset};
+use headwater_log::{Epochs, LogError, PartitionKey, ReadSlice, SegmentContext};
+use headwater_record::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
 use crate::error::TierError;
 use crate::keys;
 use crate::limits::{FOOTER_BYTES_MAX, VERIFY_PIECE_BYTES};
-use crate::lineage::Lineage;
 use crate::manifest::Entry;
 use crate::object::{Footer, Indexer, Trailer};
 use crate::store::{ObjectWriter, StoreError};
@@ -54,7 +53,7 @@ pub struct Uploaded {
     /// What a manifest will say of it.
     pub entry: Entry,
     /// Epochs of its batches.
-    pub epochs: Lineage,
+    pub epochs: Epochs,
 }
 
 impl Tier {
@@ -74,7 +73,7 @@ impl Tier {
             job.upload,
         );
         let context = source.context().await?;
-        let epochs = Lineage::new(context.epochs.clone()).unwrap_or_default();
+        let epochs = Epochs::checked(&context.epochs).unwrap_or_default();
         let mut writer = self.store().create(&object).await?;
         let mut crc = 0;
         let mut segment_bytes = 0;
@@ -93,7 +92,7 @@ impl Tier {
                     return Err(error.into());
                 }
             };
-            note_batches(&mut indexer, &slice.bytes);
+            headwater_record::headers(&slice.bytes).for_each(|header| indexer.note(&header));
             crc = crc32c::crc32c_append(crc, &slice.bytes);
             segment_bytes += slice.bytes.len() as u64;
             at = slice.next_offset;
@@ -199,13 +198,5 @@ async fn write(
             writer.abort().await;
             Err(error)
         }
-    }
-}
-
-fn note_batches(indexer: &mut Indexer, bytes: &[u8]) {
-    let mut rest = bytes;
-    while let Ok(header) = BatchHeader::decode(rest) {
-        indexer.note(&header);
-        rest = rest.get(header.size_bytes..).unwrap_or_default();
     }
 }

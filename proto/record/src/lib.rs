@@ -18,7 +18,7 @@ mod snappy;
 mod varint;
 
 pub use compress::Compression;
-pub use decode::{Batch, Records, batches};
+pub use decode::{Batch, Records, batches, headers};
 pub use encode::BatchBuilder;
 pub use error::RecordError;
 pub use header::{BatchHeader, ProducerIdentity};

@@ -3,7 +3,8 @@
 
 use super::{Entry, OffsetEntry, SegmentIndex, TimeEntry};
 use crate::config::LogEnv;
-use crate::files::{self, Fields, INDEX, TIME_INDEX, frame, unframe};
+use crate::files::{self, Fields, INDEX, TIME_INDEX};
+use crate::frame::{frame, unframe};
 use crate::{Disk, DiskFile, LogError, PartitionKey};
 use headwater_record::Offset;
 use std::io;
@@ -37,7 +38,7 @@ impl IndexHead {
     }
 
     fn decode(magic: [u8; 4], bytes: &[u8]) -> Option<IndexHead> {
-        let mut fields = Fields(unframe(magic, bytes)?);
+        let mut fields = Fields(unframe(magic, bytes).ok()?);
         Some(IndexHead {
             base_offset: fields.offset()?,
             end_offset: fields.offset()?,

@@ -1,13 +1,12 @@
 //! Manifests and pages as bytes. What is read is checked: a foreign byte is never taken for a fact.
 
 use bytes::Bytes;
-use headwater_log::PartitionKey;
+use headwater_log::{Epochs, PartitionKey};
 use headwater_record::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
 use super::{Entry, Manifest, PageRef};
 use crate::limits::{PAGE_ENTRIES, PAGES_MAX};
-use crate::lineage::Lineage;
 use crate::{frame, wire};
 
 const MANIFEST: [u8; 4] = *b"HWTM";
@@ -25,7 +24,7 @@ impl Manifest {
             leader_epoch: self.leader_epoch.0,
             start: self.start.get(),
             end: self.end.get(),
-            epochs: self.epochs.to_wire(),
+            epochs: wire_epochs(&self.epochs),
             pages: self
                 .pages
                 .iter()
@@ -58,7 +57,7 @@ impl Manifest {
             leader_epoch: LeaderEpoch(message.leader_epoch),
             start: offset(message.start)?,
             end: offset(message.end)?,
-            epochs: Lineage::from_wire(&message.epochs).ok_or("has epochs that do not grow")?,
+            epochs: read_epochs(&message.epochs)?,
             pages: message
                 .pages
                 .iter()
@@ -167,6 +166,23 @@ fn read_page_ref(page: &wire::PageRef, writer: Uuid) -> Result<PageRef, String> 
         max_timestamp_ms: page.max_timestamp_ms,
         latest_append_ms: page.latest_append_ms,
     })
+}
+
+pub(crate) fn wire_epochs(epochs: &Epochs) -> Vec<wire::Epoch> {
+    let epoch = |&(epoch, start): &(LeaderEpoch, Offset)| wire::Epoch {
+        epoch: epoch.0,
+        start: start.get(),
+    };
+    epochs.entries().iter().map(epoch).collect()
+}
+
+pub(crate) fn read_epochs(epochs: &[wire::Epoch]) -> Result<Epochs, String> {
+    let pair = |epoch: &wire::Epoch| Ok((LeaderEpoch(epoch.epoch), offset(epoch.start)?));
+    let pairs = epochs
+        .iter()
+        .map(pair)
+        .collect::<Result<Vec<_>, String>>()?;
+    Epochs::checked(&pairs).ok_or_else(|| "has epochs that do not grow".to_owned())
 }
 
 pub(crate) fn uuid(bytes: &[u8]) -> Result<Uuid, String> {

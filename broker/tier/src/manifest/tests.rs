@@ -28,8 +28,8 @@ fn entry(start: u64, end: u64) -> Entry {
     }
 }
 
-fn lineage() -> Lineage {
-    Lineage::new(vec![(LeaderEpoch(1), at(0)), (LeaderEpoch(2), at(15))]).unwrap()
+fn lineage() -> Epochs {
+    Epochs::checked(&[(LeaderEpoch(1), at(0)), (LeaderEpoch(2), at(15))]).unwrap()
 }
 
 fn manifest(ranges: &[(u64, u64)]) -> Manifest {

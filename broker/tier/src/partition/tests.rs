@@ -1,7 +1,8 @@
 use std::collections::HashSet;
 
+use headwater_log::Epochs;
+
 use super::*;
-use crate::lineage::Lineage;
 use crate::manifest::Entry;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -105,7 +106,7 @@ fn uploaded(job: &UploadJob) -> Uploaded {
             max_timestamp_ms: 0,
             latest_append_ms: Some(5),
         },
-        epochs: Lineage::default(),
+        epochs: Epochs::default(),
     }
 }
 

@@ -86,10 +86,7 @@ fn tiered(partitions: usize) -> Result<Rates> {
     let broker = Broker::start_with(options);
     let uploaded = settle(&broker)?;
     let up = uploaded as f64 / f64::from(1 << 20) / started.elapsed().as_secs_f64();
-    let writes = metric(
-        &broker,
-        "headwater_tier_requests_total{operation=\"create\"}",
-    ) + metric(&broker, "headwater_tier_requests_total{operation=\"put\"}");
+    let writes = writes(&broker);
     let started = Instant::now();
     let read = read_all(&broker)?;
     Ok(Rates {
@@ -214,6 +211,15 @@ fn alone(floors: &Path, at_once: usize) -> Result<Rates> {
     })
 }
 
+/// Objects and manifests that were written.
+fn writes(broker: &Broker) -> f64 {
+    let made = |operation: &str| {
+        let name = format!("headwater_tier_requests_total{{operation=\"{operation}\"}}");
+        metric(broker, &name)
+    };
+    made("create") + made("put")
+}
+
 fn metric(broker: &Broker, name: &str) -> f64 {
     let page = broker.http_get("/metrics").unwrap_or_default();
     let line = page.lines().find_map(|line| line.strip_prefix(name));
@@ -240,10 +246,7 @@ fn requests() -> Result<String> {
         });
         let uploaded = settle(&broker)?;
         let up = uploaded as f64 / f64::from(1 << 20) / started.elapsed().as_secs_f64();
-        let writes = metric(
-            &broker,
-            "headwater_tier_requests_total{operation=\"create\"}",
-        ) + metric(&broker, "headwater_tier_requests_total{operation=\"put\"}");
+        let writes = writes(&broker);
         let each = writes * (1_u64 << 30) as f64 / uploaded as f64;
         text += &format!(
             "| {partitions} | {} KiB | {each:.0} | {up:.1} |\n",
