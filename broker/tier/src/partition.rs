@@ -338,6 +338,7 @@ impl Partition {
             key: self.key,
             head: self.head,
             log_start: log.log_start,
+            local_start: log.local_start,
             sealed: log.sealed.clone(),
             active_bytes: log.active_bytes,
             committed: log.committed,

@@ -14,12 +14,25 @@ impl Bench {
         bytes: Option<u64>,
         wall_ms: i64,
     ) -> Option<Offset> {
+        self.retain_beside((1_000, 0), log_start, ms, bytes, wall_ms)
+    }
+
+    /// With so many bytes in a local segment from an offset on, which is not sealed.
+    fn retain_beside(
+        &self,
+        (local_start, active_bytes): (u64, u64),
+        log_start: u64,
+        ms: Option<u64>,
+        bytes: Option<u64>,
+        wall_ms: i64,
+    ) -> Option<Offset> {
         let job = RetainJob {
             key: KEY,
             head: self.head,
             log_start: at(log_start),
+            local_start: at(local_start),
             sealed: Vec::new(),
-            active_bytes: 0,
+            active_bytes,
             committed: at(1_000),
             retention: Retention { ms, bytes },
             now: Now {
@@ -94,4 +107,17 @@ fn what_two_objects_hold_counts_once() {
         "one segment and a bit stay"
     );
     assert_eq!(bench.retain(0, None, Some(segment_bytes), 0), Some(at(10)));
+}
+
+#[test]
+fn what_the_tier_has_of_the_active_segment_counts_once() {
+    let mut bench = Bench::new();
+    bench.fill(3, 1);
+    let last = bench.entries()[2].segment_bytes;
+    let kept = Some(2 * last);
+    // Uploaded when it was sealed, and after a restart the active one again.
+    let start = bench.retain_beside((20, last), 0, None, kept, 0);
+    assert_eq!(start, Some(at(10)), "20..30 is no third segment");
+    let start = bench.retain_beside((30, last), 0, None, kept, 0);
+    assert_eq!(start, Some(at(20)), "30.. is one");
 }
