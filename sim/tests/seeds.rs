@@ -16,8 +16,8 @@ const RARE: &[(&str, u64)] = &[
     ("trust-old-index", 568),
     ("retain-counts-overlap", 2996),
     ("start-not-durable", 47),
-    ("sweep-forgets-uploads", 135),
-    ("sweep-held-up", 123),
+    ("sweep-forgets-uploads", 500),
+    ("sweep-held-up", 74),
 ];
 
 fn in_parallel(count: u64, work: impl Fn(u64) + Sync) {
