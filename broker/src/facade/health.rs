@@ -7,6 +7,7 @@ use std::time::Duration;
 use headwater_record::Offset;
 
 use headwater_core::ids::TopicId;
+use headwater_tier::Failure;
 
 use super::Broker;
 use crate::limits::{TIER_BACKLOG_TOLERATED, TIER_FAILING_TOLERATED};
@@ -190,7 +191,7 @@ impl Broker {
             );
         }
         // What ails the store is said above, once for all.
-        let of_its_own = |why: &str| !why.starts_with("object store") && facts.fenced_by.is_none();
+        let of_its_own = |why: &Failure| !why.of_store && facts.fenced_by.is_none();
         for (key, why) in facts.blocked.iter().filter(|(_, why)| of_its_own(why)) {
             let image = self.image();
             let topic = image.topic_by_id(TopicId(key.topic));
@@ -199,7 +200,7 @@ impl Broker {
                 Severity::Critical,
                 "TIER_UPLOAD_BLOCKED",
                 format!("{name}/{}", key.index),
-                format!("the tier cannot go on with this partition: {why}"),
+                format!("the tier cannot go on with this partition: {}", why.reason),
                 "if a segment on the disk is damaged: delete the records up to its end, once what can be read is \
                  saved; if an object is: restore it; anything else is tried again",
             );

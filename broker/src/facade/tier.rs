@@ -19,9 +19,6 @@ use crate::limits::{DECODED_BYTES_MAX, TIER_READ_TIMEOUT, TIER_STATUS_TIMEOUT};
 use crate::partition::read::PartitionRef;
 use crate::tier::{BrokerTier, TierFacts, head};
 
-/// How far ahead of a reader the tier is read.
-const READ_AHEAD_BYTES: u64 = 4 << 20;
-
 /// How far one partition is in the tier.
 pub struct PartitionTier {
     /// `namespace/name`.
@@ -114,10 +111,8 @@ impl Broker {
         if let Some(head) = known.filter(|head| slice.next_offset < head.end) {
             let (tier, next) = (tier.clone(), slice.next_offset);
             tokio::spawn(async move {
-                // Only where few do; the readers themselves come first.
-                if let Ok(_permit) = tier.read_aheads.try_acquire() {
-                    let ahead = READ_AHEAD_BYTES.min(tier.settings.cache_bytes / 4);
-                    let read = tier.tier.read_ahead(key, head.number, next, ahead);
+                if let Some((_permit, bytes)) = tier.read_ahead.permit(key, Instant::now()) {
+                    let read = tier.tier.read_ahead(key, head.number, next, bytes);
                     drop(timeout(TIER_READ_TIMEOUT, read).await);
                 }
             });
@@ -221,7 +216,7 @@ impl Broker {
                     local_bytes,
                     tiered,
                     uploading: uploading.unwrap_or_default(),
-                    error: blocked.or(unreadable),
+                    error: blocked.map(|failure| failure.reason).or(unreadable),
                 })
             }
         });

@@ -2,6 +2,7 @@
 
 mod deleted;
 mod driver;
+mod read_ahead;
 mod segment;
 mod snapshots;
 mod state;
@@ -18,10 +19,11 @@ use headwater_tier::{CacheLimits, FenceWatch, Head, Store, Tier};
 use tokio::sync::Semaphore;
 
 pub use driver::{Driver, DriverParts};
+pub use read_ahead::ReadAhead;
 pub use state::{Side, TierFacts, TierState};
 
 use crate::config::Tier as Settings;
-use crate::limits::{TIER_PROBE_TIMEOUT, TIER_READ_AHEADS_MAX, TIER_READS_MAX};
+use crate::limits::{TIER_PROBE_TIMEOUT, TIER_READS_MAX};
 use crate::tier::store::{StoreMetrics, StoreOptions};
 use crate::tier::watched::Watched;
 
@@ -44,8 +46,8 @@ pub struct BrokerTier {
     pub state: Arc<TierState>,
     /// Reads at once, apart from all else: a cold reader holds up no other work.
     pub reads: Semaphore,
-    /// Reads ahead of readers at once.
-    pub read_aheads: Semaphore,
+    /// What is read ahead of readers.
+    pub read_ahead: ReadAhead,
     /// Whether the store was found to be what a tier needs. Until then nothing is written to it.
     probed: AtomicBool,
 }
@@ -85,7 +87,7 @@ impl BrokerTier {
             fence: FenceWatch::default(),
             state,
             reads: Semaphore::new(TIER_READS_MAX),
-            read_aheads: Semaphore::new(TIER_READ_AHEADS_MAX),
+            read_ahead: ReadAhead::new(limits.chunk_bytes),
             probed: AtomicBool::new(false),
             tier: Tier::new(store, cluster.0, limits),
             settings: settings.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headwater_log::PartitionKey;
+use headwater_tier::Failure;
 
 /// Partitions whose trouble is kept for people; the rest is in the log.
 const PARTITION_ERRORS_MAX: usize = 100;
@@ -44,7 +45,7 @@ pub struct TierFacts {
     /// The cluster that has taken this one's objects over.
     pub fenced_by: Option<String>,
     /// Partitions that cannot be uploaded, and why.
-    pub blocked: BTreeMap<PartitionKey, String>,
+    pub blocked: BTreeMap<PartitionKey, Failure>,
     /// Segments that are being uploaded or wait for their manifest, of partitions that have any.
     pub uploading: BTreeMap<PartitionKey, usize>,
     /// Sealed bytes that are not in the tier.
@@ -133,12 +134,12 @@ impl TierState {
     }
 
     /// A partition cannot be uploaded; `None`: it can, or is not there any more.
-    pub(super) fn blocked(&self, key: PartitionKey, why: Option<&str>) {
+    pub(super) fn blocked(&self, key: PartitionKey, why: Option<&Failure>) {
         let blocked = &mut self.lock().facts.blocked;
         match why {
             None => drop(blocked.remove(&key)),
             Some(why) if blocked.len() < PARTITION_ERRORS_MAX || blocked.contains_key(&key) => {
-                blocked.insert(key, why.to_owned());
+                blocked.insert(key, why.clone());
             }
             Some(_) => {}
         }

@@ -30,7 +30,7 @@ pub use error::TierError;
 pub use fence::FenceWatch;
 pub use manifest::{Entry, Head, Manifest, PageRef, decode_page};
 pub use object::{Footer, IndexPlace};
-pub use partition::{Action, LogState, Partition, Policy, Proposal};
+pub use partition::{Action, Failure, LogState, Partition, Policy, Proposal};
 pub use retain::{RetainJob, Retention};
 pub use store::{Listed, ObjectMeta, ObjectWriter, Store, StoreError, StoreErrorKind};
 pub use sweep::{SweepJob, SweepReport};

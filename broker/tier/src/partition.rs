@@ -88,6 +88,15 @@ struct Upload {
     done: Option<Uploaded>,
 }
 
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For people.
+    pub reason: String,
+    /// The store did not do as asked, which is the same for all partitions.
+    pub of_store: bool,
+}
+
 /// One partition under one leadership. Another leadership begins with another one of these.
 #[derive(Debug)]
 pub struct Partition {
@@ -108,7 +117,7 @@ pub struct Partition {
     retain_at_ms: u64,
     trim_at_ms: u64,
     sweep_at_ms: u64,
-    last_error: Option<String>,
+    last_error: Option<Failure>,
     fenced: bool,
 }
 
@@ -173,8 +182,8 @@ impl Partition {
     }
 
     /// Why the last attempt failed, until one succeeds.
-    pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+    pub fn last_error(&self) -> Option<&Failure> {
+        self.last_error.as_ref()
     }
 
     /// Whether another cluster has taken the objects over.
@@ -441,7 +450,11 @@ impl Partition {
                 let leaves_gap = planted::is(Bug::RefusedLeavesGap);
                 self.uploads
                     .retain(|_, upload| leaves_gap && upload.done.is_none());
-                self.back_off(reason.to_owned(), now, jitter);
+                let failure = Failure {
+                    reason: reason.to_owned(),
+                    of_store: false,
+                };
+                self.back_off(failure, now, jitter);
             }
         }
     }
@@ -494,14 +507,18 @@ impl Partition {
 
     fn failed(&mut self, error: &TierError, now: Now, jitter: u64) {
         self.fenced |= matches!(error, TierError::Fenced { .. });
-        self.back_off(error.to_string(), now, jitter);
+        let failure = Failure {
+            reason: error.to_string(),
+            of_store: matches!(error, TierError::Store(_)),
+        };
+        self.back_off(failure, now, jitter);
     }
 
     /// Doubles the pause, up to its bound, and spreads it by half.
-    fn back_off(&mut self, reason: String, now: Now, jitter: u64) {
+    fn back_off(&mut self, failure: Failure, now: Now, jitter: u64) {
         let pause_ms = (RETRY_MS_MIN << self.failures.min(16)).min(RETRY_MS_MAX);
         self.failures = self.failures.saturating_add(1);
         self.retry_at_ms = now.monotonic_ms + pause_ms / 2 + jitter % pause_ms;
-        self.last_error = Some(reason);
+        self.last_error = Some(failure);
     }
 }

@@ -190,7 +190,14 @@ fn a_failed_upload_is_tried_again_under_another_id_after_a_pause() {
     assert_eq!(ranges(&again), [(0, 10), (10, 20)]);
     let ids: HashSet<Uuid> = jobs.iter().chain(&again).map(|job| job.upload).collect();
     assert_eq!(ids.len(), 4);
-    assert!(bench.partition.last_error().unwrap().contains("no answer"));
+    assert!(
+        bench
+            .partition
+            .last_error()
+            .unwrap()
+            .reason
+            .contains("no answer")
+    );
 }
 
 #[test]
