@@ -34,7 +34,18 @@ pub(crate) fn check_level(text: &str) -> Result<String, String> {
     filter(text).map(|_| text.to_owned())
 }
 
+/// Libraries that log what is in the credentials they cannot read, at every level from `warn` on: they log nothing.
+const SECRETIVE: &str = "reqsign";
+
 fn filter(text: &str) -> Result<EnvFilter, String> {
+    if text
+        .split(',')
+        .any(|word| word.trim_start().starts_with(SECRETIVE))
+    {
+        return Err(format!(
+            "must not name {SECRETIVE}: it would log credentials"
+        ));
+    }
     let problem = "is neither error, warn, info, debug or trace nor a list such as \
                    info,headwater_log=debug";
     // A bare word that is no level would be taken for the name of a module, and silence the rest;
@@ -46,8 +57,10 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     if !text.split(',').all(known) {
         return Err(problem.to_owned());
     }
+    let silent = format!("{SECRETIVE}=off").parse().expect("a directive");
     EnvFilter::builder()
         .parse(text)
+        .map(|filter| filter.add_directive(silent))
         .map_err(|_| problem.to_owned())
 }
 
@@ -74,6 +87,7 @@ mod tests {
             "a=b=c",
             "info,",
             "info, warn",
+            "info,reqsign_core=debug",
         ] {
             assert!(check_level(bad).is_err(), "{bad:?}");
         }

@@ -89,7 +89,9 @@ fn start_log(verbose: u8) {
         _ => "info,headwater_client=debug,headwater_broker=debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADWATER_LOG")
-        .unwrap_or_else(|_| default.into());
+        .unwrap_or_else(|_| default.into())
+        // It logs what is in credentials that it cannot read.
+        .add_directive("reqsign=off".parse().expect("a directive"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
