@@ -9,6 +9,7 @@ mod chart;
 mod codegen;
 mod floor;
 mod image;
+mod instructions;
 mod process;
 #[cfg(test)]
 mod tidy;
@@ -39,6 +40,8 @@ enum Chore {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
+    /// Counts the instructions of the hot paths and compares them with the committed figures.
+    Instructions(instructions::Instructions),
     /// Builds the programs statically and packs them as a container image, without Docker.
     Image(image::Image),
 }
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         Chore::Codegen => codegen::write(repository()),
         Chore::Floor(floor) => floor::run(floor),
         Chore::Bench { runs } => bench(runs),
+        Chore::Instructions(arguments) => instructions::run(&arguments, repository()),
         Chore::Image(image) => image::run(&image, repository()),
     }
 }
