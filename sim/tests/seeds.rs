@@ -8,7 +8,7 @@ use headwater_sim::{bugs, run};
 const SEEDS: u64 = 24;
 
 /// Within so many seeds every planted bug is found, but for those of [`RARE`].
-const SEEDS_TO_FIND_MAX: u64 = 40;
+const SEEDS_TO_FIND_MAX: u64 = 100;
 
 /// Bugs whose turn comes once in some hundred or thousand seeds, with one that shows it. When a change of the simulation
 /// makes another of it, `headwater-sim --bug NAME --seeds 4000` finds the next.
