@@ -245,7 +245,7 @@ fn spawn(
 
 /// A port that nobody listens on just now. Not from the range that outgoing connections take
 /// theirs from, or a client that reconnects during a restart could take it.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(20_000..32_000);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

@@ -11,7 +11,7 @@ mod load;
 mod program;
 mod versitygw;
 
-pub use broker::{Broker, BrokerOptions};
+pub use broker::{Broker, BrokerOptions, free_port};
 pub use history::{History, read_all};
 pub use load::Load;
 pub use program::{Program, headwater, headwater_at_home, sample_day};

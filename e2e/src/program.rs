@@ -50,22 +50,23 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         folder.pop();
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build
-        .args([
+    // As the tests of all packages, or the image, build them: with other packages come other features of libraries, and
+    // everything would be built once more.
+    let build_as: &[&str] = match cfg!(debug_assertions) {
+        true => &["test", "--no-run", "--workspace"],
+        false => &[
             "build",
-            "--quiet",
-            "--locked",
-            "-p",
-            "headwater-broker",
-            "-p",
-            "headwater-cli",
-        ])
-        .arg("--target-dir")
+            "--release",
+            "--package=headwater-broker",
+            "--package=headwater-cli",
+            "--package=headwater-operator",
+        ],
+    };
+    build
+        .args(build_as)
+        .args(["--quiet", "--locked", "--target-dir"])
         .arg(target_of(&folder))
         .current_dir(repository());
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
     let status = build.status().expect("cargo runs");
     assert!(
         status.success(),

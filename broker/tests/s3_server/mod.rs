@@ -1,6 +1,6 @@
 //! An S3 server in this process: objects in memory, conditional writes, multipart uploads, small pages, and faults to
-//! order. For every integration test of the broker that wants a bucket (`#[path = "../s3_server/mod.rs"] mod s3_server;`).
-#![allow(dead_code, reason = "each test uses a part of it")]
+//! order. For every integration test that wants a bucket (`#[path = "…/s3_server/mod.rs"] mod s3_server;`).
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 mod bucket;
 mod fault;

@@ -29,7 +29,7 @@ async fn credentials_are_replaced_while_the_broker_runs() {
     server.add(&first);
     server.add(&second);
     let credentials = Credentials::new(&first);
-    let stage = Stage::on_s3(&server, &credentials, SMALLEST);
+    let stage = Stage::in_bucket(&server.url("e2e"), &credentials, SMALLEST);
     stage.run(&["topic", "create", "t", "--partitions", "1"]);
     produce(&stage, &lines(0));
     let before = stage.settled("t").await;
@@ -53,7 +53,7 @@ async fn a_broker_with_wrong_credentials_serves_says_so_and_catches_up_when_they
     let mut wrong = server.root().clone();
     wrong.secret = Account::new("wrong").secret;
     let credentials = Credentials::new(&wrong);
-    let stage = Stage::on_s3(&server, &credentials, SMALLEST);
+    let stage = Stage::in_bucket(&server.url("e2e"), &credentials, SMALLEST);
     stage.run(&["topic", "create", "t", "--partitions", "1"]);
     produce(&stage, &lines(0));
     assert!(stage.run(&["consume", "t"]) == lines(0));

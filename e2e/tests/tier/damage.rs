@@ -61,7 +61,7 @@ async fn damaged_objects_are_named_and_disturb_nothing_else() {
     };
     let _turn = together().await;
     let credentials = Credentials::new(server.root());
-    let mut stage = Stage::on_s3(&server, &credentials, SMALLEST);
+    let mut stage = Stage::in_bucket(&server.url("e2e"), &credentials, SMALLEST);
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("lines");
     let lines: Vec<String> = (0..10_000)

@@ -45,7 +45,7 @@ async fn uploads_and_cold_reads_are_measured() {
 
 async fn measure(server: &Versitygw, file: &str, partitions: usize, segment_bytes: u64) -> String {
     let credentials = Credentials::new(server.root());
-    let mut stage = Stage::on_s3(server, &credentials, segment_bytes);
+    let mut stage = Stage::in_bucket(&server.url("e2e"), &credentials, segment_bytes);
     let count = partitions.to_string();
     stage.run(&[
         "topic",

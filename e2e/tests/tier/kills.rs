@@ -21,7 +21,7 @@ async fn a_broker_killed_while_it_uploads_loses_nothing() {
     let _turn = together().await;
     let mut rng = StdRng::seed_from_u64(seed());
     let credentials = Credentials::new(server.root());
-    let mut stage = Stage::on_s3(&server, &credentials, SMALLEST);
+    let mut stage = Stage::in_bucket(&server.url("e2e"), &credentials, SMALLEST);
     let client = stage.broker.client().await;
     let admin = client.admin();
     let created = admin.create_topic("t", PARTITIONS, TopicConfig::default(), false);

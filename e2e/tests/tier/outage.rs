@@ -20,7 +20,7 @@ async fn a_store_that_is_away_stops_no_producer_and_gets_everything_later() {
     };
     let _turn = together().await;
     let credentials = Credentials::new(server.root());
-    let stage = Stage::on_s3(&server, &credentials, SMALLEST);
+    let stage = Stage::in_bucket(&server.url("e2e"), &credentials, SMALLEST);
     let client = stage.broker.client().await;
     let admin = client.admin();
     let created = admin.create_topic("t", PARTITIONS, TopicConfig::default(), false);

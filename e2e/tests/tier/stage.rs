@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use headwater_client::types::{Finding, PartitionTierStatus};
-use headwater_e2e::{Account, Broker, BrokerOptions, Versitygw, headwater};
+use headwater_e2e::{Account, Broker, BrokerOptions, headwater};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How long uploads may take to catch up.
@@ -37,15 +37,32 @@ impl Credentials {
         credentials
     }
 
+    /// Files by name.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Credentials {
+        let credentials = Credentials(tempfile::tempdir().unwrap());
+        for (name, value) in files {
+            std::fs::write(credentials.path().join(name), value).unwrap();
+        }
+        credentials
+    }
+
     /// Puts another account into the files.
     pub(crate) fn replace(&self, account: &Account) {
         std::fs::write(self.path().join("access_key_id"), &account.access).unwrap();
         std::fs::write(self.path().join("secret_access_key"), &account.secret).unwrap();
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
+}
+
+fn bucket_settings(url: &str, credentials: &Credentials) -> [String; 2] {
+    let folder = credentials.path().display();
+    [
+        format!("tier.url={url}"),
+        format!("tier.credentials_dir={folder}"),
+    ]
 }
 
 /// A broker with a tier that drops its own copies as soon as it may.
@@ -57,28 +74,31 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// A broker whose tier is a bucket of the server.
-    pub(crate) fn on_s3(
-        server: &Versitygw,
+    pub(crate) fn in_bucket(url: &str, credentials: &Credentials, segment_bytes: u64) -> Stage {
+        Stage::start(segment_bytes, None, &bucket_settings(url, credentials))
+    }
+
+    /// Another broker on the same bucket, on a data directory that is there.
+    pub(crate) fn restored(
+        data_dir: &Path,
+        url: &str,
         credentials: &Credentials,
         segment_bytes: u64,
     ) -> Stage {
-        let folder = credentials.path().display();
-        let settings = [
-            format!("tier.url={}", server.url("e2e")),
-            format!("tier.credentials_dir={folder}"),
-        ];
-        Stage::start(segment_bytes, &settings)
+        Stage::start(
+            segment_bytes,
+            Some(data_dir),
+            &bucket_settings(url, credentials),
+        )
     }
 
     /// A broker whose tier is a folder.
     pub(crate) fn on_folder(folder: &Path, segment_bytes: u64) -> Stage {
-        Stage::start(
-            segment_bytes,
-            &[format!("tier.url=fs://{}", folder.display())],
-        )
+        let url = format!("tier.url=fs://{}", folder.display());
+        Stage::start(segment_bytes, None, &[url])
     }
 
-    fn start(segment_bytes: u64, more: &[String]) -> Stage {
+    fn start(segment_bytes: u64, data_dir: Option<&Path>, more: &[String]) -> Stage {
         let mut settings = vec![
             format!("topics.segment_bytes={segment_bytes}"),
             format!(
@@ -91,8 +111,8 @@ impl Stage {
         ];
         settings.extend_from_slice(more);
         let broker = Broker::start_with(BrokerOptions {
+            data_dir: data_dir.map(Path::to_owned),
             settings,
-            ..BrokerOptions::default()
         });
         Stage {
             broker,
