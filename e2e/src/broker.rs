@@ -21,6 +21,8 @@ pub struct BrokerOptions {
     pub data_dir: Option<PathBuf>,
     /// Settings, as `key=value`.
     pub settings: Vec<String>,
+    /// Processors that it may run on, as `taskset` takes them; all if absent.
+    pub cpus: Option<String>,
 }
 
 /// A broker process. Killed when dropped.
@@ -219,7 +221,17 @@ fn spawn(
         .create(true)
         .append(true)
         .open(scratch.join(LOG));
-    let mut command = Command::new(Program::Broker.path());
+    let mut command = match &options.cpus {
+        // Becomes the broker: the process id stays.
+        Some(cpus) => {
+            let mut command = Command::new("taskset");
+            command
+                .args(["--cpu-list", cpus])
+                .arg(Program::Broker.path());
+            command
+        }
+        None => Command::new(Program::Broker.path()),
+    };
     command
         .arg("--form")
         .arg("--data-dir")

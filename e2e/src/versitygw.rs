@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::broker::free_port;
 use crate::everything;
+use crate::free_port;
 
 /// How it is installed. It needs no C library, so that it can be an image of its own.
 const INSTALL: &str = "CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@v1.8.0";

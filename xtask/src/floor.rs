@@ -13,15 +13,25 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::process;
 
+/// What to measure, and where.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Processors that the floor's server may run on, as `taskset` takes them [default: all]
+    #[arg(long, value_name = "LIST")]
+    server_cpus: Option<String>,
+    #[command(subcommand)]
+    floor: Floor,
+}
+
 /// The floor programs.
 #[derive(Subcommand)]
-pub(crate) enum Floor {
+enum Floor {
     /// Batches over a loopback socket, CRC-32C, file write, ack: the floor of bulk produce.
     SocketWrite(socket_write::Load),
     /// One message at a time through stock tonic and back: the floor of a single record.
@@ -37,10 +47,11 @@ pub(crate) enum Floor {
 }
 
 /// Runs a floor and prints its report as one line of JSON.
-pub(crate) fn run(floor: Floor) -> Result<()> {
-    let report = match floor {
-        Floor::SocketWrite(load) => socket_write::measure(&load)?,
-        Floor::Echo(load) => echo::measure(&load)?,
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let cpus = arguments.server_cpus.as_deref();
+    let report = match arguments.floor {
+        Floor::SocketWrite(load) => socket_write::measure(&load, cpus)?,
+        Floor::Echo(load) => echo::measure(&load, cpus)?,
         Floor::Store(load) => store::measure(&load)?,
         Floor::ServeSocketWrite(serve) => return socket_write::serve(&serve),
         Floor::ServeEcho => return echo::serve(),
@@ -57,8 +68,18 @@ struct Server {
 
 impl Server {
     /// Starts this very program with other arguments. A server prints its port first.
-    fn start(arguments: &[&str]) -> Result<Server> {
-        let mut child = Command::new(std::env::current_exe()?)
+    fn start(arguments: &[&str], cpus: Option<&str>) -> Result<Server> {
+        let own = std::env::current_exe()?;
+        let mut command = match cpus {
+            // Becomes the server: the process id stays.
+            Some(cpus) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", cpus]).arg(own);
+                command
+            }
+            None => Command::new(own),
+        };
+        let mut child = command
             .arg("floor")
             .args(arguments)
             .stdout(Stdio::piped())

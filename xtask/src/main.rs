@@ -32,13 +32,12 @@ enum Chore {
     /// Makes the committed Rust code and descriptors from the .proto files.
     Codegen,
     /// Measures what this machine can do at best, to hold the broker against.
-    #[command(subcommand)]
-    Floor(floor::Floor),
-    /// Measures a broker beside the floors and writes docs/benchmarks.md.
-    Bench {
-        /// Runs of each subject, interleaved.
-        #[arg(long, default_value_t = 5)]
-        runs: usize,
+    Floor(floor::Arguments),
+    /// Measures a broker beside its peers and the floors, and writes docs/benchmarks.md.
+    Compare {
+        /// For the program that measures: --only S1,S7, --runs 3, --quick, --help.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Counts the instructions of the hot paths and compares them with the committed figures.
     Instructions(instructions::Instructions),
@@ -50,7 +49,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Chore::Codegen => codegen::write(repository()),
         Chore::Floor(floor) => floor::run(floor),
-        Chore::Bench { runs } => bench(runs),
+        Chore::Compare { arguments } => compare(&arguments),
         Chore::Instructions(arguments) => instructions::run(&arguments, repository()),
         Chore::Image(image) => image::run(&image, repository()),
     }
@@ -58,7 +57,7 @@ fn main() -> Result<()> {
 
 /// Starts the program that measures, which knows the broker; this one must not, or it could not be
 /// built when the generated code is broken. Everything is built optimised first.
-fn bench(runs: usize) -> Result<()> {
+fn compare(arguments: &[String]) -> Result<()> {
     let cargo = |arguments: &[&str]| -> Result<()> {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(program)
@@ -68,7 +67,7 @@ fn bench(runs: usize) -> Result<()> {
         ensure!(status.success(), "cargo {} has failed", arguments.join(" "));
         Ok(())
     };
-    cargo(&["build", "--release", "--package", "xtask"])?;
+    cargo(&["build", "--release", "--locked", "--package", "xtask"])?;
     // <target>/debug/xtask runs this, <target>/release/xtask is measured.
     let own = std::env::current_exe()?;
     let target = own
@@ -79,22 +78,12 @@ fn bench(runs: usize) -> Result<()> {
     let floors = floors
         .to_str()
         .context("the target folder's name is not UTF-8")?;
-    let measure = [
-        "run",
-        "--release",
-        "--package",
-        "headwater-e2e",
-        "--bin",
-        "measure",
-        "--",
-    ];
-    cargo(
-        &[
-            &measure[..],
-            &[floors, "docs/benchmarks.md", &runs.to_string()],
-        ]
-        .concat(),
-    )
+    let package = ["--release", "--locked", "--package", "headwater-compare"];
+    let mut run = vec!["run"];
+    run.extend(package);
+    run.extend(["--", "--floors", floors]);
+    run.extend(arguments.iter().map(String::as_str));
+    cargo(&run)
 }
 
 /// The top folder of the repository.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Kubernetes, NAMESPACE};
 use crate::Program;
-use crate::broker::free_port;
+use crate::free_port;
 
 /// How long a forwarding program may take to listen.
 const PATIENCE: Duration = Duration::from_secs(60);

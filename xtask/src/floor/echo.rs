@@ -71,12 +71,12 @@ struct Message {
 }
 
 /// Sends messages to a server of its own and measures.
-pub(crate) fn measure(load: &Load) -> Result<Value> {
+pub(crate) fn measure(load: &Load, server_cpus: Option<&str>) -> Result<Value> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(async {
-            let server = Server::start(&["serve-echo"])?;
+            let server = Server::start(&["serve-echo"], server_cpus)?;
             let channel = Endpoint::from_shared(format!("http://127.0.0.1:{}", server.port))?
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -111,6 +111,11 @@ const TABLE: &[Rule] = &[
         others: AnyBut(WIRE),
     },
     Rule {
+        krate: "headwater-compare",
+        ours: &["headwater-client", "headwater-e2e"],
+        others: AnyBut(WIRE),
+    },
+    Rule {
         krate: "headwater-crds",
         ours: &[],
         // serde_json: the macro of kube makes use of it.

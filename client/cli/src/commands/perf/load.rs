@@ -20,6 +20,9 @@ const SAMPLE_EVERY: u64 = 16;
 /// Values are taken from a pool of this size, so that making them costs nothing.
 const VALUES: usize = 256;
 
+/// What a stamp takes at the beginning of a value.
+pub(super) const STAMP_BYTES: usize = 16;
+
 /// Latencies above are recorded as this, in nanoseconds.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
@@ -92,12 +95,12 @@ impl Values {
         self.pool[(index % self.pool.len() as u64) as usize].clone()
     }
 
-    /// The same, beginning with `stamp` (as far as it fits: at least its 16 bytes are there).
-    pub(super) fn stamped(&self, index: u64, stamp: [u8; 16]) -> Bytes {
+    /// The same, beginning with `stamp` (whole, even in a value that is smaller).
+    pub(super) fn stamped(&self, index: u64, stamp: [u8; STAMP_BYTES]) -> Bytes {
         let plain = self.plain(index);
-        let mut value = BytesMut::with_capacity(plain.len().max(16));
+        let mut value = BytesMut::with_capacity(plain.len().max(STAMP_BYTES));
         value.put_slice(&stamp);
-        value.put_slice(plain.get(16..).unwrap_or_default());
+        value.put_slice(plain.get(STAMP_BYTES..).unwrap_or_default());
         value.freeze()
     }
 }

@@ -112,6 +112,7 @@ pub(super) fn empty(kind: &'static str, topic: &PerfTopic, record: &RecordArgs) 
         record_bytes: record.record_size,
         rate_target: None,
         in_flight_max: None,
+        readers: None,
         setup: format!(
             "acks {acks}, compression {compression}, batches to {batch}, linger {linger}"
         ),

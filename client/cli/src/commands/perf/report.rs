@@ -21,6 +21,9 @@ pub(super) struct Report {
     pub(super) rate_target: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) in_flight_max: Option<usize>,
+    /// Readers, each of which got every record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) readers: Option<u16>,
     /// What was asked for, for people.
     pub(super) setup: String,
     pub(super) records: u64,
@@ -126,6 +129,14 @@ impl Report {
                 ),
             ),
         ];
+        if let Some(readers) = self.readers.filter(|readers| 1 < *readers) {
+            let delivered = self.mib_per_s * f64::from(readers);
+            let all = show_count(self.records_per_s as u64 * u64::from(readers));
+            lines.push((
+                "readers",
+                format!("{readers}, together {all}/s, {delivered:.1} MiB/s"),
+            ));
+        }
         if let Some(latency) = &self.latency_us {
             let time = |micros: f64| show_duration(Duration::from_nanos((micros * 1e3) as u64));
             lines.push((
@@ -159,6 +170,7 @@ mod tests {
             record_bytes: 1024,
             rate_target: Some(1000),
             in_flight_max: None,
+            readers: None,
             setup: "acks all".into(),
             records: 0,
             bytes: 0,

@@ -1,0 +1,210 @@
+//! What the tier gives beside opendal alone, and what a cold reader does to producers. Ours only: Kafka ships no store
+//! for its tier, and NATS has none.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use headwater_e2e::BrokerOptions;
+use serde_json::Value;
+
+use super::Said;
+use crate::bench::Bench;
+use crate::figures::{Figure, Sample};
+use crate::process::{on_server_cpu, output};
+use crate::systems::Headwater;
+
+const BYTES: u64 = 1 << 30;
+const SEGMENT_BYTES: u64 = 16 << 20;
+const RECORD_BYTES: u64 = 1 << 10;
+
+/// How long an upload of all may take at most.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Uploads and cold reads, with one partition and with four.
+pub(crate) fn tier(bench: &mut Bench) -> Result<Vec<Said>> {
+    // Some segments at least.
+    let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
+    let mut said = Vec::new();
+    for partitions in [1, 4] {
+        said.push(tiered(partitions, bytes)?);
+        if let Some(floors) = bench.floors() {
+            said.push(alone(floors, partitions, bytes)?);
+        }
+    }
+    Ok(said)
+}
+
+/// Latency of producers, alone and while a reader takes everything from the tier again and again.
+pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
+    let scratch = tempfile::tempdir()?;
+    let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
+    let headwater = filled(scratch.path(), 4, bytes)?;
+    settle(&headwater)?;
+    let duration = format!("{}s", bench.count(8));
+    let produce = || -> Result<Sample> {
+        let rate = [
+            "--rate",
+            "5000",
+            "--duration",
+            &duration,
+            "--durability",
+            "fsync",
+        ];
+        let report = headwater.command(&[&["perf", "produce"], &rate[..]].concat())?;
+        let latency = |name: &str| {
+            report["latency_us"][name]
+                .as_f64()
+                .context("no latency in the report")
+        };
+        Ok(Sample::from([
+            (Figure::P50Us, latency("p50")?),
+            (Figure::P99Us, latency("p99")?),
+        ]))
+    };
+    let alone = produce()?;
+    let stop = AtomicBool::new(false);
+    let beside = thread::scope(|threads| {
+        let reader = threads.spawn(|| -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                read_all(&headwater)?;
+            }
+            Ok(())
+        });
+        let beside = produce();
+        stop.store(true, Ordering::Relaxed);
+        reader.join().expect("the reader does not panic")?;
+        beside
+    })?;
+    let said = |subject: &str, sample| Said {
+        subject: subject.to_owned(),
+        sample,
+        verified: "",
+    };
+    Ok(vec![
+        said("Headwater, alone", alone),
+        said("Headwater, beside a cold reader", beside),
+    ])
+}
+
+/// A topic filled on a broker without a tier, then opened by one with a tier.
+fn tiered(partitions: u64, bytes: u64) -> Result<Said> {
+    let scratch = tempfile::tempdir()?;
+    let headwater = filled(scratch.path(), partitions, bytes)?;
+    // Uploads begin before it serves.
+    let opened = Instant::now() - headwater.broker.started_in();
+    let uploaded = settle(&headwater)?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let up = mib(uploaded) / opened.elapsed().as_secs_f64();
+    let writes = writes(&headwater) * (1_u64 << 30) as f64 / uploaded as f64;
+    let read = read_all(&headwater)?;
+    Ok(Said {
+        subject: format!("Headwater, {}", partitions_of(partitions)),
+        sample: Sample::from([
+            (Figure::UploadMibPerSecond, up),
+            (Figure::ColdReadMibPerSecond, read),
+            (Figure::WritesPerGib, writes),
+        ]),
+        verified: "count; CRC of each batch, by the SDK",
+    })
+}
+
+fn partitions_of(partitions: u64) -> String {
+    match partitions {
+        1 => "1 partition".to_owned(),
+        many => format!("{many} partitions"),
+    }
+}
+
+/// A broker with a tier on a directory that one without has filled.
+fn filled(scratch: &Path, partitions: u64, bytes: u64) -> Result<Headwater> {
+    let data_dir = Some(scratch.join("data"));
+    let mut without = Headwater::start(BrokerOptions {
+        data_dir: data_dir.clone(),
+        ..BrokerOptions::default()
+    });
+    let (partitions, segment) = (partitions.to_string(), SEGMENT_BYTES.to_string());
+    let create = ["topic", "create", "cold", "--partitions", &partitions];
+    without.command(&[&create[..], &["--segment-bytes", &segment]].concat())?;
+    let count = (bytes / RECORD_BYTES).to_string();
+    let produce = ["perf", "produce", "--topic", "cold", "--count", &count];
+    without.command(&[&produce[..], &["--warm-up", "0ms"]].concat())?;
+    without.broker.stop();
+    drop(without);
+    Ok(Headwater::start(BrokerOptions {
+        data_dir,
+        settings: vec![
+            format!("tier.url=fs://{}", scratch.join("tier").display()),
+            "tier.commit_interval=250ms".to_owned(),
+            "storage.retention_check_interval=100ms".to_owned(),
+        ],
+        ..BrokerOptions::default()
+    }))
+}
+
+/// Waits until all sealed segments are in the tier, and only there; says how many bytes that is.
+fn settle(headwater: &Headwater) -> Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = headwater.command(&["tier", "status"])?;
+        let partitions = status["partitions"]
+            .as_array()
+            .context("no partitions in the status")?;
+        let sum =
+            |name: &str| -> u64 { partitions.iter().filter_map(|one| one[name].as_u64()).sum() };
+        let local = partitions
+            .iter()
+            .all(|one| one["local_start_offset"] == one["tier_end_offset"]);
+        if sum("backlog_segments") == 0 && sum("tiered_bytes") > 0 && local {
+            return Ok(sum("tiered_bytes"));
+        }
+        ensure!(Instant::now() < deadline, "not settled: {status}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Reads the topic from the beginning, batches as stored; says at how many MiB/s.
+fn read_all(headwater: &Headwater) -> Result<f64> {
+    let consume = ["perf", "consume", "--topic", "cold", "--raw"];
+    let report = headwater.command(&consume)?;
+    report["mib_per_s"]
+        .as_f64()
+        .context("no rate in the report")
+}
+
+/// On the core of the servers, as the broker that it stands beside.
+fn alone(floors: &Path, at_once: u64, bytes: u64) -> Result<Said> {
+    let mut floor = on_server_cpu(floors);
+    floor
+        .args(["floor", "store", "--bytes", &bytes.to_string()])
+        .args(["--object-bytes", &SEGMENT_BYTES.to_string()])
+        .args(["--at-once", &at_once.to_string()]);
+    let report: Value = serde_json::from_str(&output(&mut floor)?)?;
+    let rate = |name: &str| {
+        report[name]
+            .as_f64()
+            .context("a figure is missing in a report")
+    };
+    Ok(Said {
+        subject: format!("floor: opendal, {at_once} at once"),
+        sample: Sample::from([
+            (Figure::UploadMibPerSecond, rate("write_mib_per_second")?),
+            (Figure::ColdReadMibPerSecond, rate("read_mib_per_second")?),
+        ]),
+        verified: "CRC of each object",
+    })
+}
+
+/// Objects and manifests that were written.
+fn writes(headwater: &Headwater) -> f64 {
+    let page = headwater.broker.http_get("/metrics").unwrap_or_default();
+    let made = |operation: &str| -> f64 {
+        let name = format!("headwater_tier_requests_total{{operation=\"{operation}\"}}");
+        let line = page.lines().find_map(|line| line.strip_prefix(&name));
+        line.and_then(|rest| rest.trim().parse().ok())
+            .unwrap_or_default()
+    };
+    made("create") + made("put")
+}
