@@ -59,6 +59,17 @@ impl Figure {
         }
     }
 
+    /// Which way is better.
+    pub(crate) fn better(self) -> &'static str {
+        match self {
+            Figure::RecordsPerSecond
+            | Figure::MibPerSecond
+            | Figure::UploadMibPerSecond
+            | Figure::ColdReadMibPerSecond => "more",
+            _ => "less",
+        }
+    }
+
     /// With as many digits as mean something.
     pub(crate) fn show(self, value: f64) -> String {
         let digits = match value.abs() {

@@ -8,7 +8,7 @@ use crate::figures::{Figure, Row, Spread};
 use crate::scenarios::Scenario;
 
 const WIDTH: u32 = 860;
-const LEFT: i32 = 230;
+const LEFT: i32 = 270;
 const RIGHT: i32 = 90;
 const BAR: i32 = 16;
 const STEP: i32 = 28;
@@ -83,9 +83,9 @@ fn panel(
             .pos(Pos::new(place, VPos::Center))
     };
     root.draw(&Text::new(
-        figure.title().to_owned(),
+        format!("{} ({} is better)", figure.title(), figure.better()),
         (LEFT, top + HEAD / 2 + 2),
-        font(15, INK, HPos::Left),
+        font(18, INK, HPos::Left),
     ))?;
     let most = bars
         .iter()
@@ -98,7 +98,7 @@ fn panel(
         root.draw(&Text::new(
             (*subject).to_owned(),
             (LEFT - 10, middle),
-            font(14, INK, HPos::Right),
+            font(17, INK, HPos::Right),
         ))?;
         let bar = [
             (LEFT, middle - BAR / 2),
@@ -111,7 +111,7 @@ fn panel(
         root.draw(&Text::new(
             figure.show(spread.median),
             (x(spread.most) + 10, middle),
-            font(13, FAINT, HPos::Left),
+            font(16, FAINT, HPos::Left),
         ))?;
     }
     root.draw(&PathElement::new(
@@ -140,5 +140,34 @@ fn colour(subject: &str) -> RGBColor {
         FLOOR
     } else {
         PEER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::Sample;
+    use crate::scenarios::ALL;
+
+    #[test]
+    fn a_picture_has_bars_whiskers_and_both_kinds_of_ink() {
+        let scenario = &ALL[0];
+        let sample = |value: &f64| Sample::from([(scenario.columns[0], *value)]);
+        let row = |subject: &str, values: &[f64]| Row {
+            subject: subject.to_owned(),
+            verified: String::new(),
+            samples: values.iter().map(sample).collect(),
+        };
+        let rows = [
+            row("Headwater, replicated", &[1.0, 2.0, 3.0]),
+            row("Kafka", &[4.0]),
+        ];
+        let svg = draw(scenario, &rows).unwrap();
+        assert_eq!(svg.matches("<rect").count(), 2, "{svg}");
+        // Three for the whiskers of the first, one for the axis.
+        assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
+        assert!(svg.contains("prefers-color-scheme: dark") && svg.contains("<title>S1"));
+        // The style sheet means these colours; plotters writes them so.
+        assert!(svg.contains("fill=\"#1F2328\"") && svg.contains("fill=\"#0072B2\""));
     }
 }

@@ -142,7 +142,7 @@ const DELIVERY: &[Figure] = &[
 ];
 
 const SOCKET_FLOOR: &str = "floor: socket, CRC and write";
-const SYNCED_FLOOR: &str = "floor: socket, CRC, write and fdatasync by group";
+const SYNCED_FLOOR: &str = "floor: write, fdatasync by group";
 
 /// 200,000 records of 1 KiB in batches as Kafka makes them by default.
 const SYNCED: Bulk = Bulk {
