@@ -60,6 +60,7 @@ async fn a_full_disk_refuses_loses_nothing_and_recovers() {
     let mut broker = Broker::start_with(BrokerOptions {
         data_dir: Some(disk.path().join("data")),
         settings: settings.map(str::to_owned).to_vec(),
+        ..BrokerOptions::default()
     });
     let client = broker.client().await;
     let admin = client.admin();

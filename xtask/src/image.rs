@@ -12,7 +12,6 @@ mod layout;
 mod program;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{Metadata, MetadataCommand};
@@ -60,7 +59,7 @@ pub(crate) fn run(arguments: &Image, repository: &Path) -> Result<()> {
     // Programs are built for the architecture that builds them.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     if !arguments.no_build {
-        build(repository, &target)?;
+        build(&target)?;
     }
 
     let built = workspace.target_directory.join(&target).join("release");
@@ -102,13 +101,12 @@ pub(crate) fn run(arguments: &Image, repository: &Path) -> Result<()> {
 }
 
 /// Builds the programs as static ones.
-fn build(repository: &Path, target: &str) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+fn build(target: &str) -> Result<()> {
     let flags = format!(
         "CARGO_TARGET_{}_RUSTFLAGS",
         target.to_uppercase().replace('-', "_")
     );
-    let mut command = Command::new(cargo);
+    let mut command = crate::cargo();
     command
         .args(["build", "--release", "--locked", "--bins"])
         // With a target named, even the machine's own, the flags spare procedural macros, which
@@ -117,8 +115,7 @@ fn build(repository: &Path, target: &str) -> Result<()> {
         .env(flags, "-C target-feature=+crt-static")
         // These would win over the flags of a target.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .current_dir(repository);
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     for (package, _) in PROGRAMS {
         command.args(["--package", package]);
     }

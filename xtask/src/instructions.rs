@@ -33,7 +33,7 @@ type Figures = BTreeMap<String, u64>;
 
 /// Counts, and compares or writes down.
 pub(crate) fn run(arguments: &Instructions, repository: &Path) -> Result<()> {
-    let program = build(repository)?;
+    let program = build()?;
     let mut counted = Figures::new();
     for path in PATHS {
         counted.insert(path.to_owned(), count(&program, path)?);
@@ -77,13 +77,11 @@ fn moved(now: u64, before: Option<u64>) -> bool {
 
 /// Builds what is counted, optimised, and says where it is. Named with the package whose tests are built for release as
 /// well, so that both are built with the same features.
-fn build(repository: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+fn build() -> Result<PathBuf> {
+    let output = crate::cargo()
         .args(["bench", "--locked", "--no-run", "--bench", "instructions"])
         .args(["-p", "headwater-log", "-p", "headwater-core"])
         .arg("--message-format=json-render-diagnostics")
-        .current_dir(repository)
         .stderr(std::process::Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "building has failed");

@@ -59,11 +59,9 @@ fn main() -> Result<()> {
 /// built when the generated code is broken. Everything is built optimised first.
 fn compare(arguments: &[String]) -> Result<()> {
     let cargo = |arguments: &[&str]| -> Result<()> {
-        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(program)
-            .args(arguments)
-            .current_dir(repository())
-            .status()?;
+        let mut command = self::cargo();
+        command.args(arguments);
+        let status = command.status()?;
         ensure!(status.success(), "cargo {} has failed", arguments.join(" "));
         Ok(())
     };
@@ -84,6 +82,21 @@ fn compare(arguments: &[String]) -> Result<()> {
     run.extend(["--", "--floors", floors]);
     run.extend(arguments.iter().map(String::as_str));
     cargo(&run)
+}
+
+/// Cargo in the repository, as people start it. What it says of this program to this program is not handed on: build
+/// scripts that look at it (ring's does) would run once more, and all that depends on them be built once more.
+fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(repository());
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
 }
 
 /// The top folder of the repository.

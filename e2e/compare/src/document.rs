@@ -320,7 +320,11 @@ mod tests {
     fn results_are_read_as_they_were_written_and_the_rest_of_the_document_stays() {
         let folder = tempfile::tempdir().unwrap();
         let document = folder.path().join("benchmarks.md");
-        fs::write(&document, format!("before\n{BEGIN}\nstale figures\n{END}\nafter\n")).unwrap();
+        fs::write(
+            &document,
+            format!("before\n{BEGIN}\nstale figures\n{END}\nafter\n"),
+        )
+        .unwrap();
         let mut results = Results::default();
         let scenario = &scenarios::ALL[0];
         results.add(scenario, 2, vec![row("Kafka", &[3.0, 4.0])]);

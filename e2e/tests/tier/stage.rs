@@ -113,6 +113,7 @@ impl Stage {
         let broker = Broker::start_with(BrokerOptions {
             data_dir: data_dir.map(Path::to_owned),
             settings,
+            ..BrokerOptions::default()
         });
         Stage {
             broker,
