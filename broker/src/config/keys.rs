@@ -321,7 +321,7 @@ pub static KEYS: &[Key] = &[
         name: "tier.snapshot_interval",
         default: "1m",
         form: Form::Time(SECOND, CONFIG_MS_MAX),
-        help: "Changed metadata is written to the tier at most this often, for a restore.",
+        help: "Changed metadata is written to the tier at most this often, for a restore; changed topics within a second.",
     },
     Key {
         name: "limits.connections_max",

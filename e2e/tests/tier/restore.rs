@@ -24,7 +24,8 @@ async fn the_flights_of_a_lost_broker_come_back_from_its_bucket() {
     std::fs::write(&file, &text).unwrap();
 
     let mut lost = Stage::in_bucket(&url, &credentials, MIB);
-    lost.run(&["topic", "create", "flights", "--retention", "2h"]);
+    let create = ["topic", "create", "flights", "--partitions", "1"];
+    lost.run(&[&create[..], &["--retention", "2h"]].concat());
     lost.run(&["produce", "flights", "--file", file.to_str().unwrap()]);
     let status = lost.settled("flights").await;
     let tiered = status[0].tier_end_offset.unwrap() as usize;
