@@ -571,6 +571,24 @@ pub(crate) const ALL: &[Scenario] = &[
         ],
     },
     Scenario {
+        id: "S10-requests",
+        title: "Requests of the tier, by the number of partitions",
+        about: "1 GiB (1.2 over 100 partitions) in segments of 128 MiB, 8 MiB and 64 KiB, the smallest, so that each \
+                partition seals at least one. Segments become part of the tier every 250 ms, four times as often as by \
+                default: fewer manifests are written then.",
+        work: What::Special(special::requests),
+        classes: &[],
+        once: true,
+        columns: &[
+            Figure::WritesPerGib,
+            Figure::UploadMibPerSecond,
+            Figure::ColdReadMibPerSecond,
+        ],
+        drawn: 2,
+        floors: &[],
+        aims: &[],
+    },
+    Scenario {
         id: "S10-beside",
         title: "Producers beside a cold reader",
         about: "Fsynced produce at 5,000 records/s, alone, and while one consumer reads 1 GiB from the tier again and \

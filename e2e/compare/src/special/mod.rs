@@ -15,7 +15,7 @@ pub(crate) use connections::connections;
 pub(crate) use memory::memory;
 pub(crate) use partitions::partitions;
 pub(crate) use restart::restart;
-pub(crate) use tier::{isolation, tier};
+pub(crate) use tier::{isolation, requests, tier};
 
 /// What one run says of a subject.
 pub(crate) struct Said {

@@ -29,7 +29,7 @@ pub(crate) fn tier(bench: &mut Bench) -> Result<Vec<Said>> {
     let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
     let mut said = Vec::new();
     for partitions in [1, 4] {
-        said.push(tiered(partitions, bytes)?);
+        said.push(tiered(partitions, bytes, SEGMENT_BYTES)?);
         if let Some(floors) = bench.floors() {
             said.push(alone(floors, partitions, bytes)?);
         }
@@ -37,11 +37,23 @@ pub(crate) fn tier(bench: &mut Bench) -> Result<Vec<Said>> {
     Ok(said)
 }
 
+/// Objects and manifests that are written for a GiB, by how many partitions it is spread over. Each partition fills its
+/// segments and half of one more, so that the last full one is sealed.
+pub(crate) fn requests(bench: &mut Bench) -> Result<Vec<Said>> {
+    let spread = [(1, 128 << 20), (100, 8 << 20), (10_000, 64 << 10)];
+    let spread = spread.into_iter().map(|(partitions, segment_bytes)| {
+        let partitions = (partitions / bench.divisor()).max(1);
+        let bytes = (BYTES / bench.divisor()).max(partitions * segment_bytes * 3 / 2);
+        tiered(partitions, bytes, segment_bytes)
+    });
+    spread.collect()
+}
+
 /// Latency of producers, alone and while a reader takes everything from the tier again and again.
 pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
     let scratch = tempfile::tempdir()?;
     let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
-    let headwater = filled(scratch.path(), 4, bytes)?;
+    let headwater = filled(scratch.path(), 4, bytes, SEGMENT_BYTES)?;
     settle(&headwater)?;
     let duration = format!("{}s", bench.count(8));
     let produce = || -> Result<Sample> {
@@ -90,9 +102,9 @@ pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
 }
 
 /// A topic filled on a broker without a tier, then opened by one with a tier.
-fn tiered(partitions: u64, bytes: u64) -> Result<Said> {
+fn tiered(partitions: u64, bytes: u64, segment_bytes: u64) -> Result<Said> {
     let scratch = tempfile::tempdir()?;
-    let headwater = filled(scratch.path(), partitions, bytes)?;
+    let headwater = filled(scratch.path(), partitions, bytes, segment_bytes)?;
     // Uploads begin before it serves.
     let opened = Instant::now() - headwater.broker.started_in();
     let uploaded = settle(&headwater)?;
@@ -119,13 +131,13 @@ fn partitions_of(partitions: u64) -> String {
 }
 
 /// A broker with a tier on a directory that one without has filled.
-fn filled(scratch: &Path, partitions: u64, bytes: u64) -> Result<Headwater> {
+fn filled(scratch: &Path, partitions: u64, bytes: u64, segment_bytes: u64) -> Result<Headwater> {
     let data_dir = Some(scratch.join("data"));
     let mut without = Headwater::start(BrokerOptions {
         data_dir: data_dir.clone(),
         ..BrokerOptions::default()
     });
-    let (partitions, segment) = (partitions.to_string(), SEGMENT_BYTES.to_string());
+    let (partitions, segment) = (partitions.to_string(), segment_bytes.to_string());
     let create = ["topic", "create", "cold", "--partitions", &partitions];
     without.command(&[&create[..], &["--segment-bytes", &segment]].concat())?;
     let count = (bytes / RECORD_BYTES).to_string();
