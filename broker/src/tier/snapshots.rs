@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use headwater_core::ids::{Revision, TopicId};
-use headwater_core::metadata::Image;
+use headwater_core::metadata::{Image, Topic};
 use headwater_tier::bucket::Snapshot;
 
 /// Topics that are new or have changed wait for no longer than this: what of them is in the tier is lost to a restore
@@ -33,26 +33,22 @@ impl Snapshots {
     /// What is to be written now, if anything is.
     pub(super) fn plan(&mut self, image: &Image, interval_ms: u64, now_ms: u64) -> Option<Update> {
         let revision = image.revision();
-        let changed = |id, revision| self.topics.get(&id) != Some(&revision);
-        let least_ms = match image
-            .topics()
-            .any(|topic| changed(topic.id, topic.revision))
-        {
-            true => TOPICS_MS.min(interval_ms),
-            false => interval_ms,
+        if self.running.is_some() || self.written == Some(revision) {
+            return None;
+        }
+        let least_ms = match image.topics().all(|topic| self.has(topic)) {
+            true => interval_ms,
+            false => TOPICS_MS.min(interval_ms),
         };
-        let waits = self
+        if self
             .at_ms
-            .is_some_and(|at| now_ms.saturating_sub(at) < least_ms);
-        if self.running.is_some() || waits || self.written == Some(revision) {
+            .is_some_and(|at| now_ms.saturating_sub(at) < least_ms)
+        {
             return None;
         }
         self.at_ms = Some(now_ms);
         self.topics.retain(|&id, _| image.topic_by_id(id).is_some());
-        let known = &self.topics;
-        let changed = image
-            .topics()
-            .filter(|topic| known.get(&topic.id) != Some(&topic.revision));
+        let changed = image.topics().filter(|topic| !self.has(topic));
         let topics = changed.map(|topic| {
             let alone = image.with_topic_alone(topic.id);
             let snapshot = Snapshot {
@@ -70,6 +66,11 @@ impl Snapshots {
                 image: Bytes::from(image.encode()),
             },
         })
+    }
+
+    /// Whether the bucket has the topic as it is.
+    fn has(&self, topic: &Topic) -> bool {
+        self.topics.get(&topic.id) == Some(&topic.revision)
     }
 
     /// Whether an object of this topic is being written.
