@@ -44,6 +44,7 @@ pub(crate) struct Bench {
     idle_mib: [f64; EVERYBODY.len()],
     tools: Tools,
     topics: u64,
+    is_warm: bool,
 }
 
 /// Whom to ask.
@@ -57,7 +58,7 @@ pub(crate) enum Who {
 pub(crate) const EVERYBODY: [Who; 3] = [Who::Headwater, Who::Kafka, Who::Nats];
 
 impl Bench {
-    /// Starts and warms everything.
+    /// Starts everything. It is warmed when it is first measured: not all scenarios use these servers.
     pub(crate) fn start(effort: Effort, floors: Option<PathBuf>) -> Result<Bench> {
         let tools = Tools::fetch()?;
         let mut bench = Bench {
@@ -69,6 +70,7 @@ impl Bench {
             nats_synced: Nats::start(&tools, Class::Fsynced)?,
             idle_mib: [0.0; EVERYBODY.len()],
             topics: 0,
+            is_warm: false,
             tools,
         };
         std::thread::sleep(REST);
@@ -76,7 +78,6 @@ impl Bench {
             let pid = bench.system(who, Class::Unsynced).pid();
             bench.idle_mib[who as usize] = usage(pid)?.resident_mib;
         }
-        bench.warm_up()?;
         Ok(bench)
     }
 
@@ -184,6 +185,9 @@ impl Bench {
         class: Class,
         work: Work,
     ) -> Result<(Sample, &'static str)> {
+        if !std::mem::replace(&mut self.is_warm, true) {
+            self.warm_up()?;
+        }
         let work = match (who, class) {
             (Who::Nats, Class::Fsynced) => fewer(work, NATS_SYNCED_SHARE),
             _ => work,

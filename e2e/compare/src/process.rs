@@ -87,8 +87,16 @@ impl Process {
         self.child.id()
     }
 
+    /// Kills it, or asks it to stop, and waits until it has.
+    pub(crate) fn end(&mut self, kill: bool) -> Result<()> {
+        match kill {
+            true => self.kill(),
+            false => self.stop(),
+        }
+    }
+
     /// Asks it to stop, and waits until it has.
-    pub(crate) fn stop(&mut self) -> Result<()> {
+    fn stop(&mut self) -> Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let deadline = Instant::now() + PATIENCE;
@@ -104,7 +112,7 @@ impl Process {
     }
 
     /// Ends it as a power loss would, but for the page cache.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

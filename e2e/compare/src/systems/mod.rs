@@ -29,6 +29,17 @@ pub(crate) struct Records {
     pub(crate) bytes: u64,
 }
 
+impl Records {
+    /// What a peer's load is told so that it reads all of them back, and deletes their topic.
+    fn verify_arguments(&self) -> [(&'static str, u64); 3] {
+        [
+            ("records", self.count),
+            ("record-bytes", self.bytes),
+            ("delete", 1),
+        ]
+    }
+}
+
 /// Records in batches, as fast as possible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bulk {
@@ -46,6 +57,19 @@ pub(crate) struct Paced {
     /// Records before those that count.
     pub(crate) warm_up: u64,
     pub(crate) readers: u64,
+}
+
+impl Paced {
+    /// What a peer's load is told of it.
+    fn arguments(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("records", self.records.count),
+            ("warm-up", self.warm_up),
+            ("record-bytes", self.records.bytes),
+            ("rate", self.per_second),
+            ("readers", self.readers),
+        ]
+    }
 }
 
 /// What a load says of itself.

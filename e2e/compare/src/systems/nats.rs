@@ -139,32 +139,16 @@ impl System for Nats {
     }
 
     fn paced(&mut self, topic: &str, paced: &Paced) -> Result<Told> {
-        let arguments = [
-            ("records", paced.records.count),
-            ("warm-up", paced.warm_up),
-            ("record-bytes", paced.records.bytes),
-            ("rate", paced.per_second),
-            ("readers", paced.readers),
-        ];
-        told(&self.load("paced", topic, &arguments)?)
+        told(&self.load("paced", topic, &paced.arguments())?)
     }
 
     fn verify_and_delete(&mut self, topic: &str, records: Records) -> Result<&'static str> {
-        let arguments = [
-            ("records", records.count),
-            ("record-bytes", records.bytes),
-            ("delete", 1),
-        ];
-        self.load("verify", topic, &arguments)?;
+        self.load("verify", topic, &records.verify_arguments())?;
         Ok("count, sequence numbers, sizes")
     }
 
     fn restart(&mut self, _: &str, kill: bool) -> Result<Duration> {
-        if kill {
-            self.process.kill()?;
-        } else {
-            self.process.stop()?;
-        }
+        self.process.end(kill)?;
         let started = Instant::now();
         let mut command = server(&self.server, self.folder.path());
         self.process = Process::serve(&mut command, &self.folder.path().join("log"), self.port)?;
