@@ -142,26 +142,6 @@ impl Broker {
         kib.parse::<u64>().expect("a number") * 1024
     }
 
-    /// User and system CPU time of the process so far, in seconds.
-    pub fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))
-            .expect("the process is alive and this is Linux");
-        // The second field is the program's name in parentheses; times are in hundredths.
-        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
-        let times = fields.split_whitespace().skip(11).take(2);
-        times
-            .map(|ticks| ticks.parse::<f64>().expect("a number"))
-            .sum::<f64>()
-            / 100.0
-    }
-
-    /// Open descriptors of the process.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .expect("the process is alive and this is Linux")
-            .count()
-    }
-
     /// Body of an HTTP GET on the listener for metrics and health, if the answer is 200.
     pub fn http_get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http_port)).ok()?;
