@@ -5,6 +5,7 @@
 //! that of the load.
 
 mod echo;
+mod journal;
 mod socket_write;
 mod store;
 
@@ -38,6 +39,8 @@ enum Floor {
     Echo(echo::Load),
     /// Objects through opendal's fs, written and read: the floor of the tier.
     Store(store::Load),
+    /// Appends to many partitions, synced file by file or through a shared journal: the experiment of ADR 0007.
+    Journal(journal::Load),
     /// The server side of `socket-write`.
     #[command(hide = true)]
     ServeSocketWrite(socket_write::Serve),
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Floor::SocketWrite(load) => socket_write::measure(&load, cpus)?,
         Floor::Echo(load) => echo::measure(&load, cpus)?,
         Floor::Store(load) => store::measure(&load)?,
+        Floor::Journal(load) => journal::measure(&load)?,
         Floor::ServeSocketWrite(serve) => return socket_write::serve(&serve),
         Floor::ServeEcho => return echo::serve(),
     };
