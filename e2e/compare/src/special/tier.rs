@@ -19,6 +19,7 @@ use crate::systems::Headwater;
 const BYTES: u64 = 1 << 30;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const RECORD_BYTES: u64 = 1 << 10;
+const BATCH_BYTES_MAX: u64 = 1000 << 10;
 
 /// How long an upload of all may take at most.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -141,8 +142,11 @@ fn filled(scratch: &Path, partitions: u64, bytes: u64, segment_bytes: u64) -> Re
     let create = ["topic", "create", "cold", "--partitions", &partitions];
     without.command(&[&create[..], &["--segment-bytes", &segment]].concat())?;
     let count = (bytes / RECORD_BYTES).to_string();
+    // Several batches to a segment: one that is larger than a segment has it for itself, and leaves it open.
+    let batch = (segment_bytes / 4).min(BATCH_BYTES_MAX).to_string();
     let produce = ["perf", "produce", "--topic", "cold", "--count", &count];
-    without.command(&[&produce[..], &["--warm-up", "0ms"]].concat())?;
+    let options = ["--warm-up", "0ms", "--batch-size", &batch];
+    without.command(&[&produce[..], &options].concat())?;
     without.broker.stop();
     drop(without);
     Ok(Headwater::start(BrokerOptions {
@@ -160,20 +164,24 @@ fn filled(scratch: &Path, partitions: u64, bytes: u64, segment_bytes: u64) -> Re
 fn settle(headwater: &Headwater) -> Result<u64> {
     let deadline = Instant::now() + PATIENCE;
     loop {
+        let asked = Instant::now();
         let status = headwater.command(&["tier", "status"])?;
         let partitions = status["partitions"]
             .as_array()
             .context("no partitions in the status")?;
         let sum =
             |name: &str| -> u64 { partitions.iter().filter_map(|one| one[name].as_u64()).sum() };
-        let local = partitions
-            .iter()
-            .all(|one| one["local_start_offset"] == one["tier_end_offset"]);
-        if sum("backlog_segments") == 0 && sum("tiered_bytes") > 0 && local {
+        // Whatever has not filled a segment has nothing in the tier.
+        let gone = partitions.iter().all(|one| {
+            let tier_end = one.get("tier_end_offset");
+            tier_end.is_none_or(|end| *end == one["local_start_offset"])
+        });
+        if sum("backlog_segments") == 0 && sum("tiered_bytes") > 0 && gone {
             return Ok(sum("tiered_bytes"));
         }
-        ensure!(Instant::now() < deadline, "not settled: {status}");
-        thread::sleep(Duration::from_millis(50));
+        ensure!(Instant::now() < deadline, "not settled: {}", status["tier"]);
+        // The answer is long where there are many partitions, and asking must not be what is measured.
+        thread::sleep(Duration::from_millis(50).max(4 * asked.elapsed()));
     }
 }
 
