@@ -184,6 +184,7 @@ pub fn start(index: usize, env: Arc<ShardEnv>) -> std::io::Result<ShardMailbox> 
         unsynced: Vec::new(),
         reclaim: Vec::new(),
         ticked_ms: 0,
+        closing: Vec::new(),
     };
     std::thread::Builder::new()
         .name(format!("shard-{index}"))
@@ -217,6 +218,8 @@ struct Shard {
     /// Partitions with segments to unlink.
     reclaim: Vec<PartitionKey>,
     ticked_ms: u64,
+    /// Those who wait until nothing holds the files of partitions that were closed.
+    closing: Vec<oneshot::Sender<()>>,
 }
 
 impl Shard {
@@ -268,7 +271,8 @@ impl Shard {
             Message::Open(open) => self.open(*open),
             Message::Close { key, done } => {
                 self.close(key);
-                let _ = done.send(());
+                self.closing.push(done);
+                self.tell_closed();
             }
             Message::Configure { key, config } => self.push(key, Input::Configure(config)),
             Message::Append {
@@ -384,6 +388,18 @@ impl Shard {
             self.take_turns();
             let slot = self.slots.remove(&key).expect("it was there just now");
             slot.handle.publish(None);
+            self.round.epochs.retain(|job| job.key != key);
+            self.round.starts.retain(|job| job.key != key);
+        }
+    }
+
+    /// Tells those who wait for closed partitions, unless a round may still be about their files: what it syncs by name
+    /// must not go away.
+    fn tell_closed(&mut self) {
+        if !self.round_running {
+            for done in self.closing.drain(..) {
+                let _ = done.send(());
+            }
         }
     }
 
@@ -494,6 +510,7 @@ impl Shard {
 
     fn round_done(&mut self, done: RoundDone) {
         self.round_running = false;
+        self.tell_closed();
         for (key, epoch) in done.epochs {
             self.push(key, Input::EpochBegun(epoch));
         }
@@ -541,6 +558,7 @@ impl Shard {
 
     fn storage_failed(&mut self) {
         self.round_running = false;
+        self.tell_closed();
         let keys: Vec<PartitionKey> = self.slots.keys().copied().collect();
         for key in keys {
             self.push(key, Input::Abandon);

@@ -1,13 +1,17 @@
-//! A shard whose disk is full, with and without copies in the tier.
+//! A shard whose disk is full, with and without copies in the tier, or slow while a partition is closed.
 
 use headwater_core::metadata::Durability;
 use headwater_core::replica::{Acks, Outcome};
 use headwater_log::{
-    Disk, DiskGuard, FileCache, GuardLimits, LogConfig, LogView, MarkStore, OsDisk,
+    Disk, DiskFile, DiskGuard, DiskSpace, FileCache, GuardLimits, LogConfig, LogView, MarkStore,
+    OsDisk,
 };
 use headwater_record::{BatchBuilder, Compression, Record};
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
+
+use std::io;
+use std::path::Path;
 
 use super::super::handle::ReplyRoute;
 use super::*;
@@ -24,11 +28,16 @@ struct Bench {
 
 impl Bench {
     fn start() -> Bench {
+        Bench::start_on(|disk| disk)
+    }
+
+    fn start_on(around: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>) -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(dir.path()).unwrap());
+        let disk = around(Arc::new(OsDisk::open(dir.path()).unwrap()));
+        let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let log = LogEnv {
             disk: disk.clone(),
-            marks: Arc::new(MarkStore::open(disk.clone(), 1).unwrap()),
+            marks,
             files: Arc::new(FileCache::new(16)),
         };
         let limits = GuardLimits {
@@ -179,4 +188,73 @@ fn on_a_full_disk_copies_of_what_is_in_the_tier_go_and_nothing_else_does() {
     bench.tiered(40);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(bench.view().local_start(), local);
+}
+
+/// A disk on which directories are synced while a gate is open.
+struct Gated {
+    disk: Arc<dyn Disk>,
+    gate: Arc<std::sync::RwLock<()>>,
+}
+
+impl Disk for Gated {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(path, create)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk.exists(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, bool)>> {
+        self.disk.list(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.link(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_file(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_dir(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let _open = self.gate.read().unwrap();
+        self.disk.sync_dir(dir)
+    }
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.disk.space()
+    }
+}
+
+#[test]
+fn a_partition_counts_as_closed_when_no_sync_is_about_its_files_any_more() {
+    let gate = Arc::new(std::sync::RwLock::new(()));
+    let bench = Bench::start_on(|disk| {
+        let gate = gate.clone();
+        Arc::new(Gated { disk, gate })
+    });
+    // The first record needs the directories synced, and is answered before they are.
+    let closed = gate.write().unwrap();
+    let answered = std::thread::scope(|scope| {
+        let append = scope.spawn(|| bench.append());
+        std::thread::sleep(Duration::from_millis(200));
+        let (done, mut told) = oneshot::channel();
+        let key = bench.handle.key;
+        bench.shard.send(Message::Close { key, done });
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(
+            told.try_recv().is_err(),
+            "a sync of its directories is on the way"
+        );
+        drop(closed);
+        told.blocking_recv().unwrap();
+        append.join().unwrap()
+    });
+    // Before the epochs file is there nothing is appended; it does not matter here.
+    drop(answered);
+    assert!(!bench.storage.has_failed());
 }
