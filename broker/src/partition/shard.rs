@@ -238,6 +238,7 @@ impl Shard {
             }
             self.tick();
             self.take_turns();
+            self.tell_closed();
             self.start_round();
             self.reclaim_some();
             if stop.is_some() && !self.round_running && self.replies.is_empty() {
@@ -272,7 +273,6 @@ impl Shard {
             Message::Close { key, done } => {
                 self.close(key);
                 self.closing.push(done);
-                self.tell_closed();
             }
             Message::Configure { key, config } => self.push(key, Input::Configure(config)),
             Message::Append {
@@ -394,7 +394,7 @@ impl Shard {
     }
 
     /// Tells those who wait for closed partitions, unless a round may still be about their files: what it syncs by name
-    /// must not go away.
+    /// must not go away. No later round is.
     fn tell_closed(&mut self) {
         if !self.round_running {
             for done in self.closing.drain(..) {
@@ -510,7 +510,6 @@ impl Shard {
 
     fn round_done(&mut self, done: RoundDone) {
         self.round_running = false;
-        self.tell_closed();
         for (key, epoch) in done.epochs {
             self.push(key, Input::EpochBegun(epoch));
         }
@@ -558,7 +557,6 @@ impl Shard {
 
     fn storage_failed(&mut self) {
         self.round_running = false;
-        self.tell_closed();
         let keys: Vec<PartitionKey> = self.slots.keys().copied().collect();
         for key in keys {
             self.push(key, Input::Abandon);

@@ -201,10 +201,10 @@ pub(crate) const ALL: &[Scenario] = &[
         id: "S7",
         title: "Fan-out to eight readers at the end of the log",
         about: "10,000 records/s of 1 KiB to one partition, each read by eight readers as it comes: 10 MiB/s in, 78 \
-                out, which is what eight readers of each system on one core can take (the research has 50 MB/s). Producer and readers \
-                are one process on the load's core: `headwater perf e2e --readers 8`, and for the peers programs of \
-                ours over their own Java and Go clients. Open loop: latency is from when a record is due until a \
-                reader has it. Readers check offsets, and count and bytes of every record.",
+                out, which is what eight readers of each system on one core can take (the research has 50 MB/s). \
+                Producer and readers are one process on the load's core: `headwater perf e2e --readers 8`, and for \
+                the peers programs of ours over their own Java and Go clients. Open loop: latency is from when a \
+                record is due until a reader has it. Readers check offsets, and count and bytes of every record.",
         work: What::Load(Work::Paced(Paced {
             records: Records {
                 count: 80_000,

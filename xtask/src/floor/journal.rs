@@ -2,7 +2,7 @@
 //! sync of a journal that all share.
 //!
 //! Appends come in groups, as a storage thread finds them in its mailbox, each to a partition drawn at random. A
-//! segment file grows as the broker's do: nothing is allocated below 1 MiB, then chunks that double. Journal blocks are
+//! segment file is allocated ahead from 1 MiB on, in chunks that double, which helps its sync; the broker's are not. Journal blocks are
 //! zero-filled and used again; the segments that a full block covers are synced by another thread while the next block
 //! fills, and the last checkpoint counts.
 
@@ -117,7 +117,7 @@ pub(crate) fn measure(load: &Load) -> Result<Value> {
 
     let entry = vec![0xA5_u8; ENTRY_HEADER_BYTES + load.append_bytes];
     let append = &entry[ENTRY_HEADER_BYTES..];
-    let (to_check_point, dirty) = channel();
+    let (to_checkpoint, dirty) = channel();
     let (done, checkpointed) = channel();
     let checkpoints = thread::spawn(move || checkpoint(&dirty, &done));
     let mut journal = Journal {
@@ -125,7 +125,7 @@ pub(crate) fn measure(load: &Load) -> Result<Value> {
         block: 0,
         position: 0,
         covered: BTreeSet::new(),
-        to_check_point,
+        to_checkpoint,
         checkpointed,
         running: 0,
     };
@@ -188,7 +188,7 @@ struct Journal {
     position: u64,
     /// Partitions with an entry in this block.
     covered: BTreeSet<usize>,
-    to_check_point: Sender<Vec<Arc<File>>>,
+    to_checkpoint: Sender<Vec<Arc<File>>>,
     checkpointed: Receiver<()>,
     running: usize,
 }
@@ -223,7 +223,7 @@ impl Journal {
     fn next_block(&mut self, segments: &[Segment]) -> Result<()> {
         let covered = std::mem::take(&mut self.covered);
         let files = covered.iter().map(|one| Arc::clone(&segments[*one].file));
-        self.to_check_point.send(files.collect())?;
+        self.to_checkpoint.send(files.collect())?;
         self.running += 1;
         if self.running == BLOCKS {
             self.checkpointed.recv()?;

@@ -1,5 +1,10 @@
 //! A shard whose disk is full, with and without copies in the tier, or slow while a partition is closed.
 
+use std::io;
+use std::path::Path;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use headwater_core::metadata::Durability;
 use headwater_core::replica::{Acks, Outcome};
 use headwater_log::{
@@ -9,9 +14,6 @@ use headwater_log::{
 use headwater_record::{BatchBuilder, Compression, Record};
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
-
-use std::io;
-use std::path::Path;
 
 use super::super::handle::ReplyRoute;
 use super::*;
@@ -34,10 +36,9 @@ impl Bench {
     fn start_on(around: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let disk = around(Arc::new(OsDisk::open(dir.path()).unwrap()));
-        let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let log = LogEnv {
             disk: disk.clone(),
-            marks,
+            marks: Arc::new(MarkStore::open(disk.clone(), 1).unwrap()),
             files: Arc::new(FileCache::new(16)),
         };
         let limits = GuardLimits {
@@ -193,7 +194,14 @@ fn on_a_full_disk_copies_of_what_is_in_the_tier_go_and_nothing_else_does() {
 /// A disk on which directories are synced while a gate is open.
 struct Gated {
     disk: Arc<dyn Disk>,
-    gate: Arc<std::sync::RwLock<()>>,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    open: RwLock<()>,
+    /// Somebody has come to it.
+    reached: AtomicBool,
 }
 
 impl Disk for Gated {
@@ -222,7 +230,8 @@ impl Disk for Gated {
         self.disk.remove_dir(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let _open = self.gate.read().unwrap();
+        self.gate.reached.store(true, Ordering::SeqCst);
+        let _open = self.gate.open.read().unwrap();
         self.disk.sync_dir(dir)
     }
     fn space(&self) -> io::Result<DiskSpace> {
@@ -232,16 +241,22 @@ impl Disk for Gated {
 
 #[test]
 fn a_partition_counts_as_closed_when_no_sync_is_about_its_files_any_more() {
-    let gate = Arc::new(std::sync::RwLock::new(()));
+    let gate = Arc::new(Gate::default());
     let bench = Bench::start_on(|disk| {
         let gate = gate.clone();
         Arc::new(Gated { disk, gate })
     });
-    // The first record needs the directories synced, and is answered before they are.
-    let closed = gate.write().unwrap();
-    let answered = std::thread::scope(|scope| {
-        let append = scope.spawn(|| bench.append());
-        std::thread::sleep(Duration::from_millis(200));
+    // The first record needs directories synced, for the epochs file before it.
+    let closed = gate.open.write().unwrap();
+    gate.reached.store(false, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        // Refused or not: nobody waits for it any more.
+        scope.spawn(|| drop(bench.append()));
+        let began = Instant::now();
+        while !gate.reached.load(Ordering::SeqCst) {
+            assert!(began.elapsed() < PATIENCE, "no directory is synced");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let (done, mut told) = oneshot::channel();
         let key = bench.handle.key;
         bench.shard.send(Message::Close { key, done });
@@ -252,9 +267,6 @@ fn a_partition_counts_as_closed_when_no_sync_is_about_its_files_any_more() {
         );
         drop(closed);
         told.blocking_recv().unwrap();
-        append.join().unwrap()
     });
-    // Before the epochs file is there nothing is appended; it does not matter here.
-    drop(answered);
     assert!(!bench.storage.has_failed());
 }

@@ -14,12 +14,12 @@ use super::Said;
 use crate::bench::Bench;
 use crate::figures::{Figure, Sample};
 use crate::process::{on_server_cpu, output};
+use crate::scenarios::BULK;
 use crate::systems::Headwater;
 
 const BYTES: u64 = 1 << 30;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const RECORD_BYTES: u64 = 1 << 10;
-const BATCH_BYTES_MAX: u64 = 1000 << 10;
 
 /// How long an upload of all may take at most.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -143,7 +143,7 @@ fn filled(scratch: &Path, partitions: u64, bytes: u64, segment_bytes: u64) -> Re
     without.command(&[&create[..], &["--segment-bytes", &segment]].concat())?;
     let count = (bytes / RECORD_BYTES).to_string();
     // Several batches to a segment: one that is larger than a segment has it for itself, and leaves it open.
-    let batch = (segment_bytes / 4).min(BATCH_BYTES_MAX).to_string();
+    let batch = (segment_bytes / 4).min(BULK.batch_bytes).to_string();
     let produce = ["perf", "produce", "--topic", "cold", "--count", &count];
     let options = ["--warm-up", "0ms", "--batch-size", &batch];
     without.command(&[&produce[..], &options].concat())?;
