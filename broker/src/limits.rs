@@ -147,6 +147,17 @@ pub const TIER_BACKLOG_TOLERATED: Duration = Duration::from_secs(15 * 60);
 /// Sync marks that no later round carries along are synced after this long.
 pub const SYNC_MARKS_IDLE: Duration = Duration::from_millis(50);
 
+/// A block of a shard's journal, of which there are two, takes this part of the disk, between these bounds. What fits into
+/// one is synced together with all the segments it belongs to once more, so that larger blocks are fewer syncs.
+pub const JOURNAL_DISK_SHARE: u64 = 128;
+/// See [`JOURNAL_DISK_SHARE`].
+pub const JOURNAL_BLOCK_BYTES_MIN: u64 = 1 << 20;
+/// See [`JOURNAL_DISK_SHARE`].
+pub const JOURNAL_BLOCK_BYTES_MAX: u64 = 64 << 20;
+
+/// What the journal holds is synced where it belongs after this long: deleted segments are held until then.
+pub const JOURNAL_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Threads that sync the files of one round side by side.
 pub const SYNC_THREADS_PER_ROUND_MAX: usize = 8;
 

@@ -158,7 +158,7 @@ impl Storage {
 
 #[cfg(test)]
 mod tests {
-    use headwater_log::{Disk, FileCache, GuardLimits, MarkStore, OsDisk};
+    use headwater_log::{Disk, FileCache, GuardLimits, Journal, MarkStore, OsDisk};
 
     use super::*;
 
@@ -173,9 +173,12 @@ mod tests {
             low_bytes: free_bytes.saturating_sub(ROOM),
             high_bytes: free_bytes,
         };
+        let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
+        let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 1).unwrap();
         let log = LogEnv {
             disk: disk.clone(),
-            marks: Arc::new(MarkStore::open(disk.clone(), 1).unwrap()),
+            marks,
+            journal: Arc::new(journal),
             files: Arc::new(FileCache::new(16)),
         };
         let guard = DiskGuard::open(disk, limits).unwrap();

@@ -18,7 +18,6 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("manifest-taken", Bug::ManifestTaken),
     ("page-twice", Bug::PageTwice),
     ("upload-from-start", Bug::UploadFromStart),
-    ("trust-old-index", Bug::TrustOldIndex),
     ("manifest-gap", Bug::ManifestGap),
     ("refused-leaves-gap", Bug::RefusedLeavesGap),
     ("retain-counts-twice", Bug::RetainCountsTwice),
@@ -28,6 +27,8 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("upload-unsynced", Bug::UploadUnsynced),
     ("start-not-durable", Bug::StartNotDurable),
     ("fence-ignored", Bug::FenceIgnored),
+    ("frame-unsynced", Bug::FrameUnsynced),
+    ("checkpoint-unsynced", Bug::CheckpointUnsynced),
 ];
 
 /// A bug by its name.

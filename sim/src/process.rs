@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater_core::replica::{Input, Outcome, Output, Replica, Ticket, TurnContext};
 use headwater_log::sim::SimDisk;
-use headwater_log::{EpochJob, FileCache, Log, LogEnv, MarkStore, Now, StartJob, SyncJob};
+use headwater_log::{EpochJob, FileCache, Journal, Log, LogEnv, MarkStore, Now, StartJob, SyncJob};
 use headwater_record::{Batch, LeaderEpoch};
 use headwater_tier::{CacheLimits, FenceWatch, Head, Partition, Tier};
 
@@ -36,6 +36,9 @@ pub(crate) struct Process {
     pub(crate) appends: BTreeMap<u64, Batch>,
 }
 
+/// Small, so that its blocks take turns.
+const JOURNAL_BLOCK_BYTES: u64 = 256 << 10;
+
 /// What runs off the turn.
 pub(crate) enum Job {
     Sync(SyncJob),
@@ -63,8 +66,13 @@ impl Simulation {
         self.processes_started += 1;
         let shared: Arc<dyn headwater_log::Disk> = Arc::new(disk.clone());
         let marks = MarkStore::open(Arc::clone(&shared), 1).expect("marks open");
+        let salt = self.world.draw(|rng| rng.bits());
+        let journal = Journal::open(Arc::clone(&shared), &marks, 1, JOURNAL_BLOCK_BYTES, salt);
+        let (journal, replayed) =
+            journal.unwrap_or_else(|error| panic!("the journal opens: {error}"));
         let env = LogEnv {
             marks: Arc::new(marks),
+            journal: Arc::new(journal),
             files: Arc::new(FileCache::new(8)),
             disk: shared,
         };
@@ -74,13 +82,15 @@ impl Simulation {
         let (log, report) = opened.unwrap_or_else(|error| panic!("the log opens: {error}"));
         let head = self.metadata.head();
         self.world.trace(format_args!(
-            "{id} starts under {} with {}..{} local {} cut {:?} head {head:?}",
+            "{id} starts under {} with {}..{} local {} cut {:?} replayed {} head {head:?}",
             epoch.0,
             log.log_start(),
             log.end(),
             log.local_start(),
             report.cut,
+            replayed.bytes,
         ));
+        assert_eq!(replayed.frames_lost, 0, "no frame that was synced is lost");
         let recovered = self.check.recovered(&log);
         self.expect(recovered);
         let policy = self.settings.policy(self.metadata.cluster());
@@ -175,7 +185,18 @@ impl Simulation {
         };
         let ran = match process.jobs.pop_front() {
             None => return,
-            Some(Job::Sync(job)) => job.run().map(|()| Some(Input::Synced(job.end))),
+            Some(Job::Sync(job)) => {
+                let by_journal = self.world.draw(|rng| rng.per_mille(600));
+                let journal = &process.env.journal;
+                let synced = match by_journal && job.journal_bytes().is_some() {
+                    true => journal.write(0, &[&job]).and_then(|written| match written {
+                        true => Ok(()),
+                        false => job.run(),
+                    }),
+                    false => job.run(),
+                };
+                synced.map(|()| Some(Input::Synced(job.end)))
+            }
             Some(Job::Epoch(job)) => job.run().map(|()| Some(Input::EpochBegun(job.epoch))),
             Some(Job::Start(job)) => job.run().map(|()| {
                 if !process.is_deposed {
@@ -196,10 +217,19 @@ impl Simulation {
         if let (Some(end), Some(process)) = (synced, self.processes.get(&id)) {
             let (marks, key) = (&process.env.marks, self.metadata.key());
             let shard = marks.shard_of(key);
-            let marked = marks
+            marks
                 .write(shard, &[(key, end)])
-                .and_then(|()| marks.sync(shard));
-            marked.expect("marks are written");
+                .expect("marks are written");
+            // A driver syncs them with what comes next, or with a checkpoint.
+            if self.world.draw(|rng| rng.per_mille(700)) {
+                marks.sync(shard).expect("marks are synced");
+            }
+            let long = self.world.draw(|rng| rng.per_mille(100));
+            if let Some(checkpoint) = process.env.journal.begin_checkpoint(shard, long) {
+                let synced = checkpoint.sync(0, 1);
+                let finished = synced.and_then(|()| checkpoint.finish(marks));
+                finished.expect("a checkpoint goes well");
+            }
         }
     }
 }

@@ -13,11 +13,10 @@ const SEEDS_TO_FIND_MAX: u64 = 100;
 /// Bugs whose turn comes once in some hundred or thousand seeds, with one that shows it. When a change of the simulation
 /// makes another of it, `headwater-sim --bug NAME --seeds 4000` finds the next.
 const RARE: &[(&str, u64)] = &[
-    ("trust-old-index", 568),
-    ("retain-counts-overlap", 2996),
-    ("start-not-durable", 47),
-    ("sweep-forgets-uploads", 500),
-    ("sweep-held-up", 74),
+    ("retain-counts-overlap", 752),
+    ("start-not-durable", 30),
+    ("sweep-forgets-uploads", 11),
+    ("sweep-held-up", 82),
 ];
 
 fn in_parallel(count: u64, work: impl Fn(u64) + Sync) {

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_log::{FileCache, Log, LogConfig, LogEnv, MarkStore, Now, OsDisk, PartitionKey};
+use headwater_log::{
+    FileCache, Journal, Log, LogConfig, LogEnv, MarkStore, Now, OsDisk, PartitionKey,
+};
 use headwater_record::{
     Batch, BatchBuilder, Compression, Header, LeaderEpoch, Offset, ProducerIdentity, Record,
 };
@@ -129,8 +131,11 @@ fn empty() -> (tempfile::TempDir, Log) {
 
 fn log(folder: &Path) -> Log {
     let disk = Arc::new(OsDisk::open(folder).expect("a data directory"));
+    let marks = MarkStore::open(disk.clone(), 1).expect("sync marks");
+    let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 1).expect("a journal");
     let env = LogEnv {
-        marks: Arc::new(MarkStore::open(disk.clone(), 1).expect("sync marks")),
+        marks: Arc::new(marks),
+        journal: Arc::new(journal),
         files: Arc::new(FileCache::new(8)),
         disk,
     };

@@ -1,6 +1,6 @@
 //! What a log is told: its key, its settings, the clocks, and what it shares with the other logs of a data directory.
 
-use crate::{Disk, FileCache, MarkStore};
+use crate::{Disk, FileCache, Journal, MarkStore};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -58,6 +58,8 @@ pub struct LogEnv {
     pub disk: Arc<dyn Disk>,
     /// Its sync marks.
     pub marks: Arc<MarkStore>,
+    /// Its journals.
+    pub journal: Arc<Journal>,
     /// Its open segment files.
     pub files: Arc<FileCache>,
 }

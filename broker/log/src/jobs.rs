@@ -3,13 +3,15 @@
 
 use crate::config::{LogEnv, PartitionKey};
 use crate::files::{self, EPOCHS};
+use crate::limits::JOURNAL_RUN_BYTES_MAX;
 use crate::segment::Segment;
 use crate::start::Starts;
 use crate::{DiskFile, LogError};
-use headwater_record::{LeaderEpoch, Offset};
+use bytes::Bytes;
+use headwater_record::{LeaderEpoch, Offset, batches};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a log shares with its jobs and views.
@@ -99,9 +101,57 @@ pub struct SyncJob {
     pub(crate) files: Vec<(Arc<Segment>, Arc<dyn DiskFile>)>,
     /// Innermost first.
     pub(crate) dirs: Vec<PathBuf>,
+    pub(crate) shared: Arc<Shared>,
+    /// The log's generation when the job was taken.
+    pub(crate) generation: u64,
+    /// All that is to be synced, if it lies in one segment whose name is durable.
+    pub(crate) run: Option<Run>,
+}
+
+/// Bytes of a segment that are not synced yet.
+pub(crate) struct Run {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) base: Offset,
+    pub(crate) start: Offset,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
 }
 
 impl SyncJob {
+    /// Bytes that the journal would have to take in place of a sync; `None` if they are too many for that, or if more
+    /// than appends to one segment has to be synced.
+    pub fn journal_bytes(&self) -> Option<u64> {
+        let bytes = self.run.as_ref().map(|run| run.to - run.from)?;
+        (bytes <= JOURNAL_RUN_BYTES_MAX).then_some(bytes)
+    }
+
+    /// Whether the log was cut since: then the job counts for nothing.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.shared.generation.load(Ordering::Acquire) != self.generation
+    }
+
+    /// What is to be synced, read back. `None` if that is not for the journal, or not what was written: whoever syncs
+    /// the file is told why.
+    pub(crate) fn journal_run(&self) -> Result<Option<(&Run, Bytes)>, LogError> {
+        let Some((run, len)) = self.run.as_ref().zip(self.journal_bytes()) else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; len as usize];
+        let got = run.file.read_at(&mut bytes, run.from);
+        let got = got.map_err(|source| LogError::io("read", &run.segment.log_path())(source))?;
+        bytes.truncate(got);
+        let bytes = Bytes::from(bytes);
+        let mut end = run.start;
+        for batch in batches(bytes.clone()) {
+            match batch {
+                Ok(batch) if batch.header().base_offset == end => end = batch.header().end_offset(),
+                _ => return Ok(None),
+            }
+        }
+        Ok((end == self.end).then_some((run, bytes)))
+    }
+
     /// Syncs. After an error nothing is known of what is durable: the data directory is lost for this process.
     pub fn run(&self) -> Result<(), LogError> {
         for (segment, file) in &self.files {

@@ -2,7 +2,7 @@
 //!
 //! A log is appended to by one owner, in turns that never sync: what is due is handed out as jobs ([`SyncJob`],
 //! [`EpochJob`], [`StartJob`]) to be run elsewhere. Readers take a [`LogView`] and wait for nobody. Files are described
-//! in `docs/format/log.md`, sync marks in `docs/format/marks.md`. Every byte goes through [`Disk`].
+//! in `docs/format/log.md`, sync marks in `docs/format/marks.md`, the journal in `docs/format/journal.md`. Every byte goes through [`Disk`].
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod append_times;
@@ -17,6 +17,7 @@ mod frame;
 mod guard;
 mod index;
 mod jobs;
+mod journal;
 pub mod limits;
 mod local;
 mod log;
@@ -45,6 +46,7 @@ pub use file_cache::FileCache;
 pub use frame::{FrameError, frame, unframe};
 pub use guard::{DiskGuard, DiskState, GuardLimits};
 pub use jobs::{EpochJob, SyncJob};
+pub use journal::{Checkpoint, Journal, JournalReport};
 pub use local::LocalRetention;
 pub use log::{Appended, Log};
 pub use marks::{MarkState, MarkStore};

@@ -36,3 +36,9 @@ pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How much a scan reads at once.
 pub(crate) const SCAN_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Largest run of appends to a partition that the journal takes: what is larger is synced where it is as fast.
+pub const JOURNAL_RUN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Segments that may wait for a checkpoint: their descriptors are held until then.
+pub(crate) const JOURNAL_FILES_MAX: usize = 4096;

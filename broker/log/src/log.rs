@@ -5,7 +5,7 @@ use crate::config::{LogConfig, LogEnv, Now, PartitionKey};
 use crate::epochs::Epochs;
 use crate::error::is_full;
 use crate::files::{self, APPEND_TIMES, STATE};
-use crate::jobs::{EpochJob, Shared, SyncJob};
+use crate::jobs::{EpochJob, Run, Shared, SyncJob};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::producers::{ProducerCheck, Producers};
 use crate::recovery::{self, RecoveryReport};
@@ -18,6 +18,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// One partition's log.
 ///
@@ -53,13 +54,25 @@ pub struct Log {
     pub(crate) unsynced: Vec<(Arc<Segment>, Arc<dyn DiskFile>)>,
     /// The directory entry of the segment with this base is not durable yet.
     pub(crate) unsynced_entry: Option<Offset>,
-    /// Ends of the sync jobs taken and not reported; `true` if what they synced was cut since.
-    pub(crate) sync_jobs: VecDeque<(Offset, bool)>,
+    /// Base of the segment that holds `synced_end`, and its position there.
+    pub(crate) synced_at: (Offset, u64),
+    /// The sync jobs taken and not reported.
+    pub(crate) sync_jobs: VecDeque<TakenSync>,
     /// Monotonic time of the active segment's first append.
     pub(crate) active_since_ms: Option<u64>,
     /// The `state` file still says what is.
     pub(crate) unchanged: bool,
     pub(crate) failed: bool,
+}
+
+/// A sync job that somebody runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakenSync {
+    pub(crate) end: Offset,
+    /// Where the end is, as [`Log::synced_at`].
+    pub(crate) at: (Offset, u64),
+    /// What it syncs was cut since.
+    pub(crate) is_cut: bool,
 }
 
 /// Where and when a batch was appended.
@@ -246,26 +259,54 @@ impl Log {
         if self.synced_end == self.end {
             return None;
         }
-        self.sync_jobs.push_back((self.end, false));
+        let active = self.active();
+        self.sync_jobs.push_back(TakenSync {
+            end: self.end,
+            at: (active.base_offset(), active.size_bytes()),
+            is_cut: false,
+        });
+        let dirs = self.unsynced_dirs();
         Some(SyncJob {
             key: self.key,
             end: self.end,
             env: Arc::clone(&self.env),
             files: self.unsynced.clone(),
-            dirs: self.unsynced_dirs(),
+            run: dirs.is_empty().then(|| self.unsynced_run()).flatten(),
+            dirs,
+            shared: Arc::clone(&self.shared),
+            generation: self.shared.generation.load(Ordering::Acquire),
+        })
+    }
+
+    /// What is not synced, if all of it is in the active segment.
+    fn unsynced_run(&self) -> Option<Run> {
+        let [(segment, file)] = self.unsynced.as_slice() else {
+            return None;
+        };
+        let base = segment.base_offset();
+        let (synced_base, synced_position) = self.synced_at;
+        let from = match (synced_base == base, self.synced_end == base) {
+            (true, _) => synced_position,
+            (false, true) => 0,
+            (false, false) => return None,
+        };
+        Arc::ptr_eq(segment, self.active()).then(|| Run {
+            segment: Arc::clone(segment),
+            file: Arc::clone(file),
+            base,
+            start: self.synced_end,
+            from,
+            to: segment.size_bytes(),
         })
     }
 
     /// The job with this end has run. Jobs are reported in the order in which they were taken; one whose bytes were cut
     /// meanwhile counts for nothing.
     pub fn synced(&mut self, end: Offset) {
-        let reported = self
-            .sync_jobs
-            .iter()
-            .position(|&(job_end, _)| job_end == end);
+        let reported = self.sync_jobs.iter().position(|taken| taken.end == end);
         let reported = reported.expect("a sync is reported once, for a job that was taken");
-        let cut = self.sync_jobs.drain(..=reported).any(|(_, cut)| cut);
-        if cut {
+        let at = self.sync_jobs.get(reported).map(|taken| taken.at);
+        if self.sync_jobs.drain(..=reported).any(|taken| taken.is_cut) {
             return;
         }
         assert!(
@@ -273,7 +314,10 @@ impl Log {
             "synced to {end}, but the log ends at {}",
             self.end
         );
-        self.synced_end = self.synced_end.max(end);
+        if end > self.synced_end {
+            self.synced_end = end;
+            self.synced_at = at.expect("it was found there");
+        }
         self.unsynced
             .retain(|(segment, _)| segment.end_offset() > end);
         if self.unsynced_entry.is_some_and(|base| base < end) {

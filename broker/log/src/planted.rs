@@ -53,6 +53,10 @@ pub enum Bug {
     StartNotDurable,
     /// The cluster's fence is not looked for.
     FenceIgnored,
+    /// A frame of the journal counts before it is synced.
+    FrameUnsynced,
+    /// A checkpoint frees frames whose segments it has not synced.
+    CheckpointUnsynced,
 }
 
 #[cfg(feature = "planted")]

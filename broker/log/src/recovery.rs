@@ -249,6 +249,7 @@ impl Opening {
             let age_ms = u64::try_from(age_ms).unwrap_or(0);
             self.now.monotonic_ms.saturating_sub(age_ms)
         });
+        let synced_at = (active.base_offset(), active.size_bytes());
         let shared = Shared::new(opened.durable, opened.damaged);
         shared.clip_damage(starts.local, end);
         Log {
@@ -260,6 +261,7 @@ impl Opening {
             log_start: starts.log,
             local_start: starts.local,
             synced_end: end,
+            synced_at,
             end,
             epochs: Arc::new(opened.epochs),
             epochs_version: 0,

@@ -55,6 +55,10 @@ impl Log {
             offset: end,
         } = boundary;
         self.forget_state();
+        // Before anything else: sync jobs that run meanwhile must not bring back what is cut, nor must the journal.
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        let shard = self.env.marks.shard_of(self.key);
+        self.env.journal.forget(self.key, shard)?;
         if self.synced_end > end {
             self.env.marks.lower(self.key, end)?;
         }
@@ -71,7 +75,6 @@ impl Log {
             &bytes,
         )?;
 
-        self.shared.generation.fetch_add(1, Ordering::AcqRel);
         // Snapshots first: one that describes cut records must not outlive them.
         self.remove_producers(|offset, _| offset > end)?;
         let segments = Arc::make_mut(&mut self.segments);
@@ -91,13 +94,16 @@ impl Log {
         self.unsynced
             .retain(|(segment, _)| segment.base_offset() < end);
         self.unsynced_entry = None;
-        for (_, cut) in &mut self.sync_jobs {
-            *cut = true;
+        for taken in &mut self.sync_jobs {
+            taken.is_cut = true;
         }
         active.set_end(end, position);
         active.set_index(None);
         self.end = end;
-        self.synced_end = self.synced_end.min(end);
+        if end <= self.synced_end {
+            self.synced_end = end;
+            self.synced_at = (active.base_offset(), position);
+        }
         self.shared.clip_damage(self.local_start, end);
         if let Some(write) = self.append_times.truncate(end) {
             self.write_append_mark(write);

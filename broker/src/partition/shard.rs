@@ -245,7 +245,7 @@ impl Shard {
                 break;
             }
         }
-        let result = self.close_all().and(self.env.log.marks.sync(self.index));
+        let result = self.close_all().and_then(|()| self.close_journal());
         if let Some(done) = stop {
             drop(done.send(result));
         }
@@ -510,6 +510,7 @@ impl Shard {
 
     fn round_done(&mut self, done: RoundDone) {
         self.round_running = false;
+        self.tell_closed();
         for (key, epoch) in done.epochs {
             self.push(key, Input::EpochBegun(epoch));
         }
@@ -557,10 +558,19 @@ impl Shard {
 
     fn storage_failed(&mut self) {
         self.round_running = false;
+        self.tell_closed();
         let keys: Vec<PartitionKey> = self.slots.keys().copied().collect();
         for key in keys {
             self.push(key, Input::Abandon);
         }
+    }
+
+    fn close_journal(&self) -> Result<(), LogError> {
+        let LogEnv { journal, marks, .. } = &self.env.log;
+        if !self.env.storage.has_failed() {
+            journal.close(self.index, marks)?;
+        }
+        marks.sync(self.index)
     }
 
     fn close_all(&mut self) -> Result<(), LogError> {

@@ -2,17 +2,18 @@
 //!
 //! One round syncs whatever the shard's partitions had unsynced when it began: the group commit.
 //! Sync marks of a round are written after it and ride the next one, or are synced alone when no
-//! next one comes.
+//! next one comes. Small appends are synced in the journal, all with one call; the segments that hold
+//! them follow at a checkpoint, on a thread of its own.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use headwater_log::{EpochJob, LogError, PartitionKey, StartJob, SyncJob};
+use headwater_log::{Checkpoint, EpochJob, LogError, PartitionKey, StartJob, SyncJob};
 use headwater_record::{LeaderEpoch, Offset};
 
 use super::shard::{Message, ShardEnv, ShardMailbox};
-use crate::limits::{SYNC_MARKS_IDLE, SYNC_THREADS_PER_ROUND_MAX};
+use crate::limits::{JOURNAL_CHECKPOINT_INTERVAL, SYNC_MARKS_IDLE, SYNC_THREADS_PER_ROUND_MAX};
 
 /// What has to become durable together.
 #[derive(Default)]
@@ -59,7 +60,12 @@ pub fn start(
     shard: ShardMailbox,
 ) -> std::io::Result<SyncerMailbox> {
     let (sender, mailbox) = mpsc::channel();
-    let syncer = Syncer { index, env, shard };
+    let syncer = Syncer {
+        index,
+        env,
+        shard,
+        checkpointed: Instant::now(),
+    };
     thread::Builder::new()
         .name(format!("sync-{index}"))
         .spawn(move || syncer.run(&mailbox))?;
@@ -70,22 +76,25 @@ struct Syncer {
     index: usize,
     env: Arc<ShardEnv>,
     shard: ShardMailbox,
+    /// When a checkpoint of the journal was last begun.
+    checkpointed: Instant,
 }
 
 impl Syncer {
-    fn run(&self, mailbox: &mpsc::Receiver<Round>) {
+    fn run(mut self, mailbox: &mpsc::Receiver<Round>) {
         loop {
             let marks_dirty = self.env.log.marks.is_dirty(self.index);
             let idle = if marks_dirty {
                 SYNC_MARKS_IDLE
             } else {
-                Duration::MAX
+                JOURNAL_CHECKPOINT_INTERVAL
             };
             let outcome = match mailbox.recv_timeout(idle) {
                 Ok(round) => self.run_round(&round),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.env.log.marks.sync(self.index),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             };
+            let outcome = outcome.and_then(|()| self.checkpoint_if_due());
             if let Err(error) = outcome {
                 self.env.storage.fail(&error);
                 return;
@@ -133,9 +142,50 @@ impl Syncer {
         self.env.log.marks.write(self.index, &synced)
     }
 
+    /// Syncs every job: small ones in the journal, the others where they are.
+    fn sync_all(&self, jobs: &[SyncJob]) -> Result<(), LogError> {
+        let (small, large): (Vec<&SyncJob>, Vec<&SyncJob>) =
+            jobs.iter().partition(|job| job.journal_bytes().is_some());
+        if large.is_empty() {
+            // The marks of the round before wait: what is in the journal needs none.
+            return match self.env.log.journal.write(self.index, &small)? {
+                true => Ok(()),
+                false => self.sync_files(&small),
+            };
+        }
+        thread::scope(|scope| {
+            let files = scope.spawn(|| self.sync_files(&large));
+            let journaled = self.env.log.journal.write(self.index, &small);
+            let files = files.join().expect("a sync job does not panic");
+            let journaled = files.and(journaled)?;
+            match journaled {
+                true => Ok(()),
+                false => self.sync_files(&small),
+            }
+        })
+    }
+
+    /// Begins a checkpoint of the journal on a thread of its own.
+    fn checkpoint_if_due(&mut self) -> Result<(), LogError> {
+        let long = self.checkpointed.elapsed() >= JOURNAL_CHECKPOINT_INTERVAL;
+        let Some(checkpoint) = self.env.log.journal.begin_checkpoint(self.index, long) else {
+            return Ok(());
+        };
+        self.checkpointed = Instant::now();
+        let env = self.env.clone();
+        let spawned = thread::Builder::new()
+            .name(format!("checkpoint-{}", self.index))
+            .spawn(move || {
+                if let Err(error) = run_checkpoint(&env, checkpoint) {
+                    env.storage.fail(&error);
+                }
+            });
+        spawned.map(drop).map_err(|_| LogError::Failed)
+    }
+
     /// Syncs every job and the marks of the round before, side by side: a disk merges what waits
     /// at the same time.
-    fn sync_all(&self, jobs: &[SyncJob]) -> Result<(), LogError> {
+    fn sync_files(&self, jobs: &[&SyncJob]) -> Result<(), LogError> {
         let marks_dirty = self.env.log.marks.is_dirty(self.index);
         match jobs {
             [] => return Ok(()),
@@ -168,6 +218,20 @@ impl Syncer {
     }
 }
 
-fn run_all(jobs: &[SyncJob]) -> Result<(), LogError> {
-    jobs.iter().try_for_each(SyncJob::run)
+fn run_all(jobs: &[&SyncJob]) -> Result<(), LogError> {
+    jobs.iter().try_for_each(|job| job.run())
+}
+
+fn run_checkpoint(env: &ShardEnv, checkpoint: Checkpoint) -> Result<(), LogError> {
+    let parts = SYNC_THREADS_PER_ROUND_MAX;
+    thread::scope(|scope| {
+        let checkpoint = &checkpoint;
+        let threads: Vec<_> = (0..parts)
+            .map(|part| scope.spawn(move || checkpoint.sync(part, parts)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("a sync does not panic"))
+    })?;
+    checkpoint.finish(&env.log.marks)
 }

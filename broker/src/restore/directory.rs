@@ -8,7 +8,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use headwater_core::ids::{ClusterId, ProducerId, StorageId};
 use headwater_core::metadata::{Cluster, Command, Identity, Image, LocalBackend};
-use headwater_log::{Disk, FileCache, Log, LogEnv, LogSeed, MarkStore, OsDisk, PartitionKey};
+use headwater_log::{
+    Disk, FileCache, Journal, Log, LogEnv, LogSeed, MarkStore, OsDisk, PartitionKey,
+};
 use headwater_tier::Head;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -197,10 +199,14 @@ impl Directory {
         let disk = self.disk;
         let mut identity = Identity::open(disk.clone(), StorageId(Uuid::new_v4()), &boot_id())?;
         identity.form(plan.cluster)?;
+        // The broker deals them out to as many shards as it has.
+        let marks = Arc::new(MarkStore::open(disk.clone(), 1)?);
+        // Nothing is written to it: all is synced at once.
+        let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 0)?;
         let env = LogEnv {
             disk: disk.clone(),
-            // The broker deals them out to as many shards as it has.
-            marks: Arc::new(MarkStore::open(disk.clone(), 1)?),
+            marks,
+            journal: Arc::new(journal),
             files: Arc::new(FileCache::new(OPEN_FILES_MAX)),
         };
         for (key, seed) in &plan.seeds {

@@ -9,8 +9,8 @@ use headwater_core::metadata::Command;
 use headwater_core::metadata::FEATURE_LEVEL;
 use headwater_core::metadata::{Identity, LocalBackend};
 use headwater_log::{
-    Disk, DiskGuard, FileCache, GuardLimits, LogEnv, MarkStore, OsDisk, TopicFate, Trash,
-    quarantined,
+    Disk, DiskGuard, FileCache, GuardLimits, Journal, JournalReport, LogEnv, MarkStore, OsDisk,
+    TopicFate, Trash, quarantined,
 };
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use super::{findings, form};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::facade::{BrokerIdentity, Finding, Findings, Severity};
+use crate::limits::{JOURNAL_BLOCK_BYTES_MAX, JOURNAL_BLOCK_BYTES_MIN, JOURNAL_DISK_SHARE};
 use crate::metadata::{Applier, MetadataHandle};
 use crate::metrics::Metrics;
 use crate::partition::registry::Registry;
@@ -75,6 +76,43 @@ pub(super) fn is_in_use(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::ResourceBusy)
 }
 
+/// Opens the journals, which writes what they hold to the logs.
+fn open_journal(
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    marks: &MarkStore,
+    findings: &Findings,
+) -> anyhow::Result<Arc<Journal>> {
+    let share = disk.space()?.total_bytes / JOURNAL_DISK_SHARE;
+    let block_bytes = share.clamp(JOURNAL_BLOCK_BYTES_MIN, JOURNAL_BLOCK_BYTES_MAX);
+    let shards = settings.storage.shards;
+    let (journal, report) =
+        Journal::open(disk.clone(), marks, shards, block_bytes, rand::random())?;
+    let JournalReport {
+        frames,
+        bytes,
+        frames_lost,
+    } = report;
+    if 0 < frames {
+        tracing::info!(frames, bytes, "the journal was written to the logs");
+    }
+    if 0 < frames_lost {
+        findings.add(Finding {
+            severity: Severity::Critical,
+            reason: "JOURNAL_DAMAGED",
+            subject: settings.data_dir.display().to_string(),
+            message: format!(
+                "{frames_lost} of {} frames of the journal cannot be read; records that only they \
+                 held are missing, and reading them answers DATA_LOSS",
+                frames + frames_lost
+            ),
+            remedy: "check the disk; `headwater topic describe` tells which partitions are damaged"
+                .to_owned(),
+        });
+    }
+    Ok(Arc::new(journal))
+}
+
 /// Opens everything in a directory that belongs to `cluster`.
 pub(super) fn open(
     settings: &Arc<Settings>,
@@ -125,9 +163,11 @@ pub(super) fn open(
         });
     }
     let files = Arc::new(FileCache::new(settings.storage.open_files_max));
+    let journal = open_journal(settings, &disk, &marks, &findings)?;
     let log = LogEnv {
         disk: disk.clone(),
         marks: marks.clone(),
+        journal,
         files,
     };
     let guard = GuardLimits {

@@ -2,8 +2,8 @@
 
 use headwater_log::sim::SimDisk;
 use headwater_log::{
-    Appended, FileCache, Log, LogConfig, LogEnv, LogView, MarkStore, Now, PartitionKey,
-    RecoveryReport,
+    Appended, FileCache, Journal, JournalReport, Log, LogConfig, LogEnv, LogView, MarkStore, Now,
+    PartitionKey, RecoveryReport,
 };
 use headwater_record::{
     Batch, BatchBuilder, Compression, LeaderEpoch, Offset, ProducerIdentity, Record, batches,
@@ -20,6 +20,9 @@ pub(crate) const NOW: Now = Now {
     monotonic_ms: 1_000,
     wall_ms: 1_700_000_000_000,
 };
+
+/// Small blocks, so that they take turns.
+pub(crate) const JOURNAL_BLOCK_BYTES: u64 = 4096;
 
 /// Whether to take everything instead of a sample; for the release build.
 pub(crate) fn is_exhaustive() -> bool {
@@ -65,6 +68,8 @@ fn fill(builder: &mut BatchBuilder, records: usize, salt: i64) {
 pub(crate) struct Bench {
     pub(crate) disk: SimDisk,
     pub(crate) env: LogEnv,
+    /// What the journal held when it was opened.
+    pub(crate) replayed: JournalReport,
 }
 
 impl Bench {
@@ -74,12 +79,20 @@ impl Bench {
 
     pub(crate) fn on(disk: SimDisk) -> Bench {
         let shared: Arc<dyn headwater_log::Disk> = Arc::new(disk.clone());
+        let marks = MarkStore::open(Arc::clone(&shared), 1).unwrap();
+        let opened = Journal::open(Arc::clone(&shared), &marks, 1, JOURNAL_BLOCK_BYTES, 7);
+        let (journal, replayed) = opened.unwrap();
         let env = LogEnv {
-            marks: Arc::new(MarkStore::open(Arc::clone(&shared), 1).unwrap()),
+            marks: Arc::new(marks),
+            journal: Arc::new(journal),
             files: Arc::new(FileCache::new(8)),
             disk: shared,
         };
-        Bench { disk, env }
+        Bench {
+            disk,
+            env,
+            replayed,
+        }
     }
 
     /// A new log whose epoch 5 has begun.

@@ -6,6 +6,7 @@
 use crate::common::{
     Bench, KEY, NOW, batch_of, batch_of_values, config, is_exhaustive, offsets, values,
 };
+use headwater_log::planted::{self, Bug};
 use headwater_log::sim::{SimDisk, Survival};
 use headwater_log::{Log, LogConfig, LogError, Now, ProducerCheck, RecoveryReport};
 use headwater_record::{
@@ -645,6 +646,10 @@ fn an_index_of_other_batches_of_the_same_length_is_not_believed() {
         let path = Log::dir(KEY).join(format!("{:020}.{extension}", 0));
         disk.put(&path, &old.read(&path).unwrap());
     }
+    planted::plant(Some(Bug::TrustOldIndex));
+    let (_, believed) = Bench::on(disk.snapshot()).reopen(small.clone(), false);
+    planted::plant(None);
+    assert_ne!(believed.damaged, [], "the index tells of fewer records");
     let bench = Bench::on(disk);
     let (log, report) = bench.reopen(small, false);
     assert_eq!(report.damaged, []);

@@ -5,6 +5,7 @@ mod common;
 mod crash;
 mod damage;
 mod faults;
+mod journal;
 mod local;
 mod local_crash;
 mod model;
