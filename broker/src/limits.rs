@@ -155,6 +155,11 @@ pub const JOURNAL_BLOCK_BYTES_MIN: u64 = 1 << 20;
 /// See [`JOURNAL_DISK_SHARE`].
 pub const JOURNAL_BLOCK_BYTES_MAX: u64 = 64 << 20;
 
+/// Segments that may wait for a checkpoint of a shard's journal, at most and at least: their descriptors are held.
+pub const JOURNAL_FILES_MAX: usize = 4096;
+/// See [`JOURNAL_FILES_MAX`].
+pub const JOURNAL_FILES_MIN: usize = 64;
+
 /// What the journal holds is synced where it belongs after this long: deleted segments are held until then.
 pub const JOURNAL_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -158,7 +158,7 @@ impl Storage {
 
 #[cfg(test)]
 mod tests {
-    use headwater_log::{Disk, FileCache, GuardLimits, Journal, MarkStore, OsDisk};
+    use headwater_log::{Disk, FileCache, GuardLimits, Journal, JournalLimits, MarkStore, OsDisk};
 
     use super::*;
 
@@ -174,7 +174,7 @@ mod tests {
             high_bytes: free_bytes,
         };
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
-        let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 1).unwrap();
+        let (journal, _) = Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 1).unwrap();
         let log = LogEnv {
             disk: disk.clone(),
             marks,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use headwater_core::replica::{Input, Outcome, Output, Replica, Ticket, TurnContext};
 use headwater_log::sim::SimDisk;
-use headwater_log::{EpochJob, FileCache, Journal, Log, LogEnv, MarkStore, Now, StartJob, SyncJob};
+use headwater_log::{
+    EpochJob, FileCache, Journal, JournalLimits, Log, LogEnv, MarkStore, Now, StartJob, SyncJob,
+};
 use headwater_record::{Batch, LeaderEpoch};
 use headwater_tier::{CacheLimits, FenceWatch, Head, Partition, Tier};
 
@@ -37,7 +39,10 @@ pub(crate) struct Process {
 }
 
 /// Small, so that its blocks take turns.
-const JOURNAL_BLOCK_BYTES: u64 = 256 << 10;
+const JOURNAL_LIMITS: JournalLimits = JournalLimits {
+    block_bytes: 256 << 10,
+    files_max: 16,
+};
 
 /// What runs off the turn.
 pub(crate) enum Job {
@@ -67,7 +72,7 @@ impl Simulation {
         let shared: Arc<dyn headwater_log::Disk> = Arc::new(disk.clone());
         let marks = MarkStore::open(Arc::clone(&shared), 1).expect("marks open");
         let salt = self.world.draw(|rng| rng.bits());
-        let journal = Journal::open(Arc::clone(&shared), &marks, 1, JOURNAL_BLOCK_BYTES, salt);
+        let journal = Journal::open(Arc::clone(&shared), &marks, 1, JOURNAL_LIMITS, salt);
         let (journal, replayed) =
             journal.unwrap_or_else(|error| panic!("the journal opens: {error}"));
         let env = LogEnv {

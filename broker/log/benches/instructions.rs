@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_log::{
-    FileCache, Journal, Log, LogConfig, LogEnv, MarkStore, Now, OsDisk, PartitionKey,
+    FileCache, Journal, JournalLimits, Log, LogConfig, LogEnv, MarkStore, Now, OsDisk, PartitionKey,
 };
 use headwater_record::{
     Batch, BatchBuilder, Compression, Header, LeaderEpoch, Offset, ProducerIdentity, Record,
@@ -132,7 +132,8 @@ fn empty() -> (tempfile::TempDir, Log) {
 fn log(folder: &Path) -> Log {
     let disk = Arc::new(OsDisk::open(folder).expect("a data directory"));
     let marks = MarkStore::open(disk.clone(), 1).expect("sync marks");
-    let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 1).expect("a journal");
+    let (journal, _) =
+        Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 1).expect("a journal");
     let env = LogEnv {
         marks: Arc::new(marks),
         journal: Arc::new(journal),

@@ -13,7 +13,7 @@ mod tests;
 use crate::disk::create_dir_all_synced;
 use crate::error::is_full;
 use crate::jobs::SyncJob;
-use crate::limits::JOURNAL_FILES_MAX;
+use crate::limits::JOURNAL_FRAME_BYTES_MAX;
 use crate::planted::{self, Bug};
 use crate::segment::Segment;
 use crate::{Disk, DiskFile, LogError, MarkStore, PartitionKey};
@@ -38,9 +38,26 @@ fn block_path(shard: usize, block: usize) -> PathBuf {
 /// one is written. A block is used again when no frame in it is needed, and when a later frame, synced, says so.
 pub struct Journal {
     disk: Arc<dyn Disk>,
-    block_bytes: u64,
+    limits: JournalLimits,
     salt: u64,
     lanes: Vec<Lane>,
+}
+
+/// How large a journal may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// Bytes of one of its two blocks.
+    pub block_bytes: u64,
+    /// Segments that may wait for a checkpoint: their descriptors are held until then.
+    pub files_max: usize,
+}
+
+impl JournalLimits {
+    /// For those who write next to nothing: a MiB, 64 segments.
+    pub const SMALL: JournalLimits = JournalLimits {
+        block_bytes: 1 << 20,
+        files_max: 64,
+    };
 }
 
 struct Lane {
@@ -77,14 +94,13 @@ type Files = HashMap<(PartitionKey, Offset), (Arc<Segment>, Arc<dyn DiskFile>)>;
 
 impl Journal {
     /// Writes what the journals hold back to where it belongs, durably, raises the marks of those partitions, and begins
-    /// new journals, which take no room until they are written to. To be called before any log is opened. `block_bytes`
-    /// is what one of a journal's two blocks takes. `salt` is drawn at random: who writes records must not be able to
-    /// write what looks like a frame.
+    /// new journals, which take no room until they are written to. To be called before any log is opened. `salt` is drawn
+    /// at random: who writes records must not be able to write what looks like a frame.
     pub fn open(
         disk: Arc<dyn Disk>,
         marks: &MarkStore,
         shards: usize,
-        block_bytes: u64,
+        limits: JournalLimits,
         salt: u64,
     ) -> Result<(Journal, JournalReport), LogError> {
         let report = replay::replay(&*disk, marks)?;
@@ -104,14 +120,14 @@ impl Journal {
         });
         let journal = Journal {
             disk,
-            block_bytes,
+            limits,
             salt,
             lanes: lanes.collect(),
         };
         Ok((journal, report))
     }
 
-    /// Makes what these jobs are about durable. Blocking. `false`: nothing was done, and the jobs have to be run; the
+    /// Makes what these jobs are about durable. Blocking. `false`: not all was done, and the jobs have to be run; the
     /// disk has no room for a journal, or it waits for a checkpoint, or these are jobs for which
     /// [`SyncJob::journal_bytes`] is `None`. After an error nothing is known of what is durable.
     pub fn write(&self, shard: usize, jobs: &[&SyncJob]) -> Result<bool, LogError> {
@@ -126,6 +142,12 @@ impl Journal {
             draft.run(job.key, run.base, run.from, job.end, &bytes);
             let (segment, file) = (Arc::clone(&run.segment), Arc::clone(&run.file));
             files.insert((job.key, run.base), (segment, file));
+            if draft.len() >= JOURNAL_FRAME_BYTES_MAX.min(self.limits.block_bytes / 4) {
+                if !self.put(shard, &mut state, std::mem::take(&mut draft))? {
+                    return Ok(false);
+                }
+                state.dirty.extend(std::mem::take(&mut files));
+            }
         }
         if draft.is_empty() {
             return Ok(true);
@@ -166,8 +188,9 @@ impl Journal {
     /// many files, or it has been `long` since. One at a time; `None` while one runs.
     pub fn begin_checkpoint(self: &Arc<Self>, shard: usize, long: bool) -> Option<Checkpoint> {
         let mut state = self.lock(shard);
-        let due =
-            long || state.other.last >= state.live_from || state.dirty.len() >= JOURNAL_FILES_MAX;
+        let due = long
+            || state.other.last >= state.live_from
+            || state.dirty.len() >= self.limits.files_max;
         if !due || state.checkpoint_is_running || state.failed || state.dirty.is_empty() {
             return None;
         }
@@ -216,7 +239,10 @@ impl Journal {
     /// Goes to the other block if the frame does not fit; `false` if that one is still needed, or the disk is full.
     fn make_room(&self, shard: usize, state: &mut State, len: u64) -> Result<bool, LogError> {
         // Behind the frames there is room for the one that frees the other block, and for the block's second head.
-        let room = self.block_bytes.saturating_sub(2 * HEAD_BYTES as u64);
+        let room = self
+            .limits
+            .block_bytes
+            .saturating_sub(2 * HEAD_BYTES as u64);
         if len + HEAD_BYTES as u64 > room {
             return Ok(false);
         }
@@ -265,11 +291,11 @@ impl Journal {
 
     fn make_block(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(path, true)?;
-        file.allocate(self.block_bytes)?;
+        file.allocate(self.limits.block_bytes)?;
         let head = BlockHead { salt: self.salt }.encode();
         // Twice, far apart, for without it no frame can be told.
         file.write_at(&[&head], 0)?;
-        file.write_at(&[&head], self.block_bytes - HEAD_BYTES as u64)?;
+        file.write_at(&[&head], self.limits.block_bytes - HEAD_BYTES as u64)?;
         file.sync()?;
         Ok(file)
     }

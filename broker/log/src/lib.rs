@@ -46,7 +46,7 @@ pub use file_cache::FileCache;
 pub use frame::{FrameError, frame, unframe};
 pub use guard::{DiskGuard, DiskState, GuardLimits};
 pub use jobs::{EpochJob, SyncJob};
-pub use journal::{Checkpoint, Journal, JournalReport};
+pub use journal::{Checkpoint, Journal, JournalLimits, JournalReport};
 pub use local::LocalRetention;
 pub use log::{Appended, Log};
 pub use marks::{MarkState, MarkStore};

@@ -40,5 +40,5 @@ pub(crate) const SCAN_CHUNK_BYTES: usize = 1024 * 1024;
 /// Largest run of appends to a partition that the journal takes: what is larger is synced where it is as fast.
 pub const JOURNAL_RUN_BYTES_MAX: u64 = 64 * 1024;
 
-/// Segments that may wait for a checkpoint: their descriptors are held until then.
-pub(crate) const JOURNAL_FILES_MAX: usize = 4096;
+/// Larger groups of appends become several frames of the journal: so much is held in memory at once.
+pub(crate) const JOURNAL_FRAME_BYTES_MAX: u64 = 4 * 1024 * 1024;

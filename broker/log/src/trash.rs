@@ -214,7 +214,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogErr
 mod tests {
     use super::*;
     use crate::sim::{SimDisk, Survival};
-    use crate::{FileCache, Journal, MarkState, MarkStore, PartitionKey};
+    use crate::{FileCache, Journal, JournalLimits, MarkState, MarkStore, PartitionKey};
     use headwater_record::Offset;
     use std::sync::Arc;
 
@@ -233,7 +233,7 @@ mod tests {
     fn env(disk: &SimDisk) -> LogEnv {
         let disk = Arc::new(disk.clone());
         let marks = Arc::new(MarkStore::open(disk.clone(), 2).unwrap());
-        let (journal, _) = Journal::open(disk.clone(), &marks, 2, 1 << 20, 1).unwrap();
+        let (journal, _) = Journal::open(disk.clone(), &marks, 2, JournalLimits::SMALL, 1).unwrap();
         LogEnv {
             disk,
             marks,

@@ -510,7 +510,6 @@ impl Shard {
 
     fn round_done(&mut self, done: RoundDone) {
         self.round_running = false;
-        self.tell_closed();
         for (key, epoch) in done.epochs {
             self.push(key, Input::EpochBegun(epoch));
         }
@@ -558,7 +557,6 @@ impl Shard {
 
     fn storage_failed(&mut self) {
         self.round_running = false;
-        self.tell_closed();
         let keys: Vec<PartitionKey> = self.slots.keys().copied().collect();
         for key in keys {
             self.push(key, Input::Abandon);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use headwater_core::ids::{ClusterId, ProducerId, StorageId};
 use headwater_core::metadata::{Cluster, Command, Identity, Image, LocalBackend};
 use headwater_log::{
-    Disk, FileCache, Journal, Log, LogEnv, LogSeed, MarkStore, OsDisk, PartitionKey,
+    Disk, FileCache, Journal, JournalLimits, Log, LogEnv, LogSeed, MarkStore, OsDisk, PartitionKey,
 };
 use headwater_tier::Head;
 use serde::{Deserialize, Serialize};
@@ -202,7 +202,7 @@ impl Directory {
         // The broker deals them out to as many shards as it has.
         let marks = Arc::new(MarkStore::open(disk.clone(), 1)?);
         // Nothing is written to it: all is synced at once.
-        let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 0)?;
+        let (journal, _) = Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 0)?;
         let env = LogEnv {
             disk: disk.clone(),
             marks,

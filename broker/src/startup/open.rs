@@ -9,16 +9,20 @@ use headwater_core::metadata::Command;
 use headwater_core::metadata::FEATURE_LEVEL;
 use headwater_core::metadata::{Identity, LocalBackend};
 use headwater_log::{
-    Disk, DiskGuard, FileCache, GuardLimits, Journal, JournalReport, LogEnv, MarkStore, OsDisk,
-    TopicFate, Trash, quarantined,
+    Disk, DiskGuard, FileCache, GuardLimits, Journal, JournalLimits, JournalReport, LogEnv,
+    MarkStore, OsDisk, TopicFate, Trash, quarantined,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use uuid::Uuid;
 
 use super::{findings, form};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::facade::{BrokerIdentity, Finding, Findings, Severity};
-use crate::limits::{JOURNAL_BLOCK_BYTES_MAX, JOURNAL_BLOCK_BYTES_MIN, JOURNAL_DISK_SHARE};
+use crate::limits::{
+    JOURNAL_BLOCK_BYTES_MAX, JOURNAL_BLOCK_BYTES_MIN, JOURNAL_DISK_SHARE, JOURNAL_FILES_MAX,
+    JOURNAL_FILES_MIN,
+};
 use crate::metadata::{Applier, MetadataHandle};
 use crate::metrics::Metrics;
 use crate::partition::registry::Registry;
@@ -76,6 +80,21 @@ pub(super) fn is_in_use(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::ResourceBusy)
 }
 
+/// Descriptors that this process may have: as many as the system allows, from here on.
+fn descriptors() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |current| {
+        usize::try_from(current).unwrap_or(usize::MAX)
+    })
+}
+
 /// Opens the journals, which writes what they hold to the logs.
 fn open_journal(
     settings: &Settings,
@@ -86,8 +105,12 @@ fn open_journal(
     let share = disk.space()?.total_bytes / JOURNAL_DISK_SHARE;
     let block_bytes = share.clamp(JOURNAL_BLOCK_BYTES_MIN, JOURNAL_BLOCK_BYTES_MAX);
     let shards = settings.storage.shards;
-    let (journal, report) =
-        Journal::open(disk.clone(), marks, shards, block_bytes, rand::random())?;
+    let limits = JournalLimits {
+        block_bytes,
+        // A part of what there is: connections and readers need theirs.
+        files_max: (descriptors() / 4 / shards).clamp(JOURNAL_FILES_MIN, JOURNAL_FILES_MAX),
+    };
+    let (journal, report) = Journal::open(disk.clone(), marks, shards, limits, rand::random())?;
     let JournalReport {
         frames,
         bytes,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_log::sim::SimDisk;
-use headwater_log::{FileCache, Journal, Log, LogConfig, LogEnv, MarkStore, Now, PartitionKey};
+use headwater_log::{
+    FileCache, Journal, JournalLimits, Log, LogConfig, LogEnv, MarkStore, Now, PartitionKey,
+};
 use headwater_record::{
     Batch, BatchBuilder, Compression, LeaderEpoch, Offset, ProducerIdentity, Record,
 };
@@ -52,7 +54,7 @@ impl Bench {
         let disk = Arc::new(SimDisk::new(7));
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let files = Arc::new(FileCache::new(16));
-        let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 1).unwrap();
+        let (journal, _) = Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 1).unwrap();
         let env = LogEnv {
             disk: disk.clone(),
             marks,

@@ -2,8 +2,8 @@
 
 use headwater_log::sim::SimDisk;
 use headwater_log::{
-    Appended, FileCache, Journal, JournalReport, Log, LogConfig, LogEnv, LogView, MarkStore, Now,
-    PartitionKey, RecoveryReport,
+    Appended, FileCache, Journal, JournalLimits, JournalReport, Log, LogConfig, LogEnv, LogView,
+    MarkStore, Now, PartitionKey, RecoveryReport,
 };
 use headwater_record::{
     Batch, BatchBuilder, Compression, LeaderEpoch, Offset, ProducerIdentity, Record, batches,
@@ -22,7 +22,10 @@ pub(crate) const NOW: Now = Now {
 };
 
 /// Small blocks, so that they take turns.
-pub(crate) const JOURNAL_BLOCK_BYTES: u64 = 4096;
+pub(crate) const JOURNAL_LIMITS: JournalLimits = JournalLimits {
+    block_bytes: 4096,
+    files_max: 16,
+};
 
 /// Whether to take everything instead of a sample; for the release build.
 pub(crate) fn is_exhaustive() -> bool {
@@ -80,7 +83,7 @@ impl Bench {
     pub(crate) fn on(disk: SimDisk) -> Bench {
         let shared: Arc<dyn headwater_log::Disk> = Arc::new(disk.clone());
         let marks = MarkStore::open(Arc::clone(&shared), 1).unwrap();
-        let opened = Journal::open(Arc::clone(&shared), &marks, 1, JOURNAL_BLOCK_BYTES, 7);
+        let opened = Journal::open(Arc::clone(&shared), &marks, 1, JOURNAL_LIMITS, 7);
         let (journal, replayed) = opened.unwrap();
         let env = LogEnv {
             marks: Arc::new(marks),

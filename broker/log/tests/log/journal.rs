@@ -1,9 +1,7 @@
 //! Appends to several partitions made durable by the journal: a crash after every call to the disk loses nothing that
 //! was confirmed, and what a truncation cut never comes back.
 
-use crate::common::{
-    Bench, JOURNAL_BLOCK_BYTES, NOW, batch_of_values, config, is_exhaustive, values,
-};
+use crate::common::{Bench, JOURNAL_LIMITS, NOW, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::{Fault, SimDisk, SimOp, Survival};
 use headwater_log::{Journal, Log, LogError, MarkState, MarkStore, PartitionKey, SyncJob};
 use headwater_record::Offset;
@@ -158,18 +156,17 @@ fn history() -> History {
         for index in 0..PARTITIONS {
             // Every now and then one is idle, and one has more than a segment takes.
             if (round + index) % 4 != 0 {
-                history.append(
-                    index,
-                    if (round, index) == (5, 1) {
-                        40
-                    } else {
-                        1 + index
-                    },
-                );
+                let batches = match (round, index) {
+                    (5, 1) => 40,
+                    // More than one frame takes.
+                    _ if round % 5 == 2 => 6,
+                    _ => 1 + index,
+                };
+                history.append(index, batches);
             }
         }
         history.round();
-        if round % 12 == 4 {
+        if round == 4 {
             let end = history.promise.values[2].len() - 6;
             history.truncate(2, end);
         }
@@ -255,7 +252,7 @@ fn nothing_confirmed_is_lost_and_nothing_cut_comes_back_wherever_it_crashes() {
             second.keep_images();
             let shared: Arc<dyn headwater_log::Disk> = Arc::new(second.clone());
             let marks = MarkStore::open(Arc::clone(&shared), 1).unwrap();
-            Journal::open(shared, &marks, 1, JOURNAL_BLOCK_BYTES, 8).unwrap();
+            Journal::open(shared, &marks, 1, JOURNAL_LIMITS, 8).unwrap();
             let images = second.take_images();
             let pick = if is_exhaustive() { usize::MAX } else { 4 };
             for (n, image) in images.iter().rev().take(pick).enumerate() {
@@ -473,7 +470,7 @@ fn a_journal_of_a_newer_release_is_refused() {
     disk.put(Path::new("journal/shard-0-0"), &head);
     let shared: Arc<dyn headwater_log::Disk> = Arc::new(disk);
     let marks = MarkStore::open(Arc::clone(&shared), 1).unwrap();
-    let error = Journal::open(shared, &marks, 1, JOURNAL_BLOCK_BYTES, 8)
+    let error = Journal::open(shared, &marks, 1, JOURNAL_LIMITS, 8)
         .err()
         .unwrap();
     assert!(error.to_string().contains("version 2"), "{error}");

@@ -8,15 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use headwater_core::metadata::Durability;
 use headwater_core::replica::{Acks, Outcome};
 use headwater_log::{
-    Disk, DiskFile, DiskGuard, DiskSpace, FileCache, GuardLimits, Journal, LogConfig, LogView,
-    MarkStore, OsDisk,
+    Disk, DiskFile, DiskGuard, DiskSpace, FileCache, GuardLimits, Journal, JournalLimits,
+    LogConfig, LogView, MarkStore, OsDisk,
 };
 use headwater_record::{BatchBuilder, Compression, Record};
 use prometheus_client::registry::Registry;
 use uuid::Uuid;
-
-use std::io;
-use std::path::Path;
 
 use super::super::handle::ReplyRoute;
 use super::*;
@@ -40,7 +37,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let disk = around(Arc::new(OsDisk::open(dir.path()).unwrap()));
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
-        let (journal, _) = Journal::open(disk.clone(), &marks, 1, 1 << 20, 1).unwrap();
+        let (journal, _) = Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 1).unwrap();
         let log = LogEnv {
             disk: disk.clone(),
             marks,
