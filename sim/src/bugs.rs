@@ -12,6 +12,7 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("reuse-upload", Bug::ReuseUpload),
     ("sweep-forgets-replaced", Bug::SweepForgetsReplaced),
     ("sweep-forgets-uploads", Bug::SweepForgetsUploads),
+    ("sweep-forgets-pages", Bug::SweepForgetsPages),
     ("sweep-forgets-grace", Bug::SweepForgetsGrace),
     ("sweep-at-once", Bug::SweepAtOnce),
     ("sweep-held-up", Bug::SweepHeldUp),

@@ -16,6 +16,7 @@ const RARE: &[(&str, u64)] = &[
     ("retain-counts-overlap", 752),
     ("start-not-durable", 30),
     ("sweep-forgets-uploads", 11),
+    ("sweep-forgets-pages", 995),
     ("sweep-held-up", 82),
 ];
 

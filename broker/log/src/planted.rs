@@ -21,6 +21,8 @@ pub enum Bug {
     SweepForgetsReplaced,
     /// What is being uploaded may be deleted.
     SweepForgetsUploads,
+    /// A sweep takes the pages of a manifest under way.
+    SweepForgetsPages,
     /// What is young may be deleted.
     SweepForgetsGrace,
     /// A new leader deletes at once.

@@ -27,8 +27,18 @@ pub struct CommitJob {
     pub log_start: Offset,
     /// What comes behind the parent's end, in order.
     pub uploaded: Vec<Uploaded>,
-    /// For a page, if one is due; never used before.
+    /// For a page, if one is due; never used before, nor are those behind it.
     pub page: Uuid,
+}
+
+impl CommitJob {
+    /// What its pages are written under, in order. Many segments at once can fill more than one; none fills two.
+    pub fn pages(&self) -> impl Iterator<Item = Uuid> + use<> {
+        let first = self.page.as_u128();
+        let step = u128::from(!planted::is(Bug::PageTwice));
+        (0..self.uploaded.len() as u128)
+            .map(move |at| Uuid::from_u128(first.wrapping_add(at * step)))
+    }
 }
 
 impl Tier {
@@ -47,7 +57,7 @@ impl Tier {
             }
         };
         manifest.advance(job.log_start.min(manifest.end));
-        let mut pages_sealed = 0;
+        let mut pages = job.pages();
         for Uploaded { entry, epochs } in &job.uploaded {
             if entry.start > manifest.end {
                 // Everything before is below the log start: the tier goes on behind a gap that nobody can read.
@@ -56,14 +66,8 @@ impl Tier {
             }
             manifest.push(*entry, epochs);
             if manifest.entries.len() >= self.page_entries() {
-                // A drawn number and those behind it: many segments at once can fill more than one page.
-                let upload = match planted::is(Bug::PageTwice) {
-                    false => job.page.as_u128().wrapping_add(pages_sealed),
-                    true => job.page.as_u128(),
-                };
-                pages_sealed += 1;
-                self.seal_page(&mut manifest, job, Uuid::from_u128(upload))
-                    .await?;
+                let page = pages.next().expect("a page has segments of its own");
+                self.seal_page(&mut manifest, job, page).await?;
             }
         }
         let first = job.parent.map_or(1, |head| head.number + 1);

@@ -109,7 +109,8 @@ pub struct Partition {
     replaced: VecDeque<(u64, u64)>,
     /// By the offset from which they count; contiguous.
     uploads: BTreeMap<Offset, Upload>,
-    writing: bool,
+    /// The pages that the manifest under way may come to name; `None`: no manifest is.
+    writing: Option<Vec<Uuid>>,
     retaining: bool,
     sweeping: bool,
     failures: u32,
@@ -139,7 +140,7 @@ impl Partition {
             led_since_ms: now.monotonic_ms,
             replaced: VecDeque::new(),
             uploads: BTreeMap::new(),
-            writing: false,
+            writing: None,
             retaining: false,
             sweeping: false,
             failures: 0,
@@ -194,7 +195,7 @@ impl Partition {
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         let uploading = self.uploads.values().any(|upload| upload.done.is_none());
-        !(uploading || self.writing || self.retaining || self.sweeping)
+        !(uploading || self.writing.is_some() || self.retaining || self.sweeping)
     }
 
     /// What is to be done now. `head` is what the metadata says; `draw` gives UUIDs that were never used.
@@ -296,7 +297,7 @@ impl Partition {
         draw: &mut dyn FnMut() -> Uuid,
         actions: &mut Vec<Action>,
     ) {
-        if self.writing {
+        if self.writing.is_some() {
             return;
         }
         let ready = self.uploads.values().map(|upload| upload.done.clone());
@@ -312,16 +313,17 @@ impl Partition {
         if uploaded.is_empty() && !trims {
             return;
         }
-        self.writing = true;
-        self.trim_at_ms = now.monotonic_ms + TRIM_INTERVAL_MS;
-        actions.push(Action::Write(CommitJob {
+        let job = CommitJob {
             key: self.key,
             leader_epoch: self.leader_epoch,
             parent: self.head,
             log_start: log.log_start,
             uploaded,
             page: draw(),
-        }));
+        };
+        self.writing = Some(job.pages().collect());
+        self.trim_at_ms = now.monotonic_ms + TRIM_INTERVAL_MS;
+        actions.push(Action::Write(job));
     }
 
     fn plan_retain(
@@ -375,14 +377,15 @@ impl Partition {
         self.sweep_at_ms = now.monotonic_ms + policy.sweep_interval_ms;
         let replaced = self.replaced.iter().map(|&(number, _)| number);
         let replaced = replaced.filter(|_| !planted::is(Bug::SweepForgetsReplaced));
-        let in_progress = self.uploads.values().map(|upload| upload.id);
+        let uploads = self.uploads.values().map(|upload| upload.id);
+        let uploads = uploads.filter(|_| !planted::is(Bug::SweepForgetsUploads));
+        let pages = self.writing.iter().flatten().copied();
+        let pages = pages.filter(|_| !planted::is(Bug::SweepForgetsPages));
         actions.push(Action::Sweep(SweepJob {
             key: self.key,
             planned_ms: now.monotonic_ms,
             keep: replaced.chain([head.number]).collect(),
-            in_progress: in_progress
-                .filter(|_| !planted::is(Bug::SweepForgetsUploads))
-                .collect(),
+            in_progress: uploads.chain(pages).collect(),
             grace_ms: policy.grace_ms,
             clusters: policy.clusters.clone(),
             clock: draw(),
@@ -431,7 +434,7 @@ impl Partition {
                 head,
             }),
             Err(error) => {
-                self.writing = false;
+                self.writing = None;
                 self.failed(&error, now, jitter);
                 None
             }
@@ -441,7 +444,7 @@ impl Partition {
     /// The metadata has answered a proposal: that it was accepted shows in the head of the next plan. Or the proposal
     /// was given up.
     pub fn committed(&mut self, refused: Option<&str>, now: Now, jitter: u64) {
-        self.writing = false;
+        self.writing = None;
         match refused {
             None => self.succeeded(),
             Some(reason) => {

@@ -26,7 +26,7 @@ pub struct SweepJob {
     pub planned_ms: u64,
     /// Numbers of the manifests that count: the head, and those that were heads within the grace.
     pub keep: Vec<u64>,
-    /// Uploads under way, and those that wait for a manifest.
+    /// Uploads under way, those that wait for a manifest, and pages of the manifest under way.
     pub in_progress: HashSet<Uuid>,
     /// Younger objects stay, by the store's own time, in milliseconds.
     pub grace_ms: u64,
