@@ -65,6 +65,8 @@ pub struct DiskSpace {
 pub trait DiskFile: Send + Sync + 'static {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file, 0 behind it.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// The same from memory alone, without ever waiting for the medium: `WouldBlock` where that is not possible.
+    fn read_at_now(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// The same past the page cache, for recovery: what the medium holds, not what a failed write-back left in memory.
     /// To be called after a `sync`: bytes not yet written back still come from memory.
     fn read_at_medium(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;

@@ -45,6 +45,11 @@ impl FileCache {
         self.get_or_open(path, || disk.open(path, false))
     }
 
+    /// The file, if it is open.
+    pub(crate) fn get_open(&self, path: &Path) -> Option<Arc<dyn DiskFile>> {
+        self.lock().touch(path)
+    }
+
     fn get_or_open(
         &self,
         path: &Path,

@@ -37,6 +37,9 @@ pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How much a scan reads at once.
 pub(crate) const SCAN_CHUNK_BYTES: usize = 1024 * 1024;
 
+/// Most that is read by a thread that must not wait, from memory: checked and copied in some 50 µs.
+pub const READ_NOW_BYTES_MAX: usize = 256 * 1024;
+
 /// Largest run of appends to a partition that the journal takes: what is larger is synced where it is as fast.
 pub const JOURNAL_RUN_BYTES_MAX: u64 = 64 * 1024;
 

@@ -13,14 +13,23 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Where the bytes of a file come from.
+#[derive(Clone, Copy)]
+enum Source {
+    Disk,
+    /// The page cache alone.
+    Memory,
+    /// Past the page cache.
+    Medium,
+}
+
 /// Reads pieces of a file, a large chunk at a time.
 pub(crate) struct ChunkReader {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     /// Nothing at or behind this position is read.
     limit: u64,
-    /// Past the page cache.
-    medium: bool,
+    source: Source,
     chunk_bytes: usize,
     chunk_position: u64,
     chunk: Bytes,
@@ -32,7 +41,7 @@ impl ChunkReader {
             file,
             path,
             limit,
-            medium: false,
+            source: Source::Disk,
             chunk_bytes: SCAN_CHUNK_BYTES,
             chunk_position: 0,
             chunk: Bytes::new(),
@@ -41,7 +50,13 @@ impl ChunkReader {
 
     /// Reads what the medium holds instead of the page cache.
     pub(crate) fn past_cache(mut self) -> ChunkReader {
-        self.medium = true;
+        self.source = Source::Medium;
+        self
+    }
+
+    /// Reads what memory holds, and fails rather than waits for the medium.
+    pub(crate) fn from_memory(mut self) -> ChunkReader {
+        self.source = Source::Memory;
         self
     }
 
@@ -60,9 +75,10 @@ impl ChunkReader {
         let left = self.limit.saturating_sub(position);
         let wanted = (len.max(self.chunk_bytes) as u64).min(left) as usize;
         let mut buffer = vec![0; wanted];
-        let read = match self.medium {
-            true => self.file.read_at_medium(&mut buffer, position),
-            false => self.file.read_at(&mut buffer, position),
+        let read = match self.source {
+            Source::Disk => self.file.read_at(&mut buffer, position),
+            Source::Memory => self.file.read_at_now(&mut buffer, position),
+            Source::Medium => self.file.read_at_medium(&mut buffer, position),
         };
         let got = read.map_err(LogError::io("read", &self.path))?;
         buffer.truncate(got);

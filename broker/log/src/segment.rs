@@ -96,6 +96,13 @@ impl Segment {
         index.as_ref().map(read)
     }
 
+    /// The last place known at or below `offset`, if the index is in memory.
+    pub(crate) fn locate_in_memory(&self, offset: Offset) -> Option<Place> {
+        let relative_offset = offset.since(self.base_offset);
+        let found = self.read_index(|index| index.at_offset(relative_offset));
+        found.map(|(entry, next)| self.place(entry, next))
+    }
+
     /// The last place known at or below `offset`.
     pub(crate) fn locate(
         &self,
@@ -103,11 +110,11 @@ impl Segment {
         epochs: &Epochs,
         offset: Offset,
     ) -> Result<Place, LogError> {
+        if let Some(place) = self.locate_in_memory(offset) {
+            return Ok(place);
+        }
         let relative_offset = offset.since(self.base_offset);
         let place = |(entry, next): (Entry, Option<u64>)| self.place(entry, next);
-        if let Some(found) = self.read_index(|index| index.at_offset(relative_offset)) {
-            return Ok(place(found));
-        }
         if let Some(found) = self.locate_in_file(env, relative_offset)? {
             return Ok(place(found));
         }

@@ -3,7 +3,7 @@
 use crate::config::LogEnv;
 use crate::epochs::Epochs;
 use crate::jobs::Shared;
-use crate::limits::{BATCH_BYTES_MAX, SCAN_CHUNK_BYTES};
+use crate::limits::{BATCH_BYTES_MAX, READ_NOW_BYTES_MAX, SCAN_CHUNK_BYTES};
 use crate::log::Log;
 use crate::planted::{self, Bug};
 use crate::scan::{ChunkReader, Context, Step, Walk};
@@ -99,6 +99,17 @@ impl LogView {
             return Err(view.not_local(from));
         }
         view.read(from, limit, bytes_max)
+    }
+
+    /// The same from memory alone, at once: for threads that serve others and must not wait. `None` if the disk would have
+    /// to be asked, if there is more than [`READ_NOW_BYTES_MAX`] to read, or if anything is wrong: [`LogView::read`]
+    /// tells then.
+    pub fn read_now(&self, from: Offset, limit: Offset, bytes_max: usize) -> Option<ReadSlice> {
+        let view = &*self.0;
+        if from < view.local_start || from >= limit.min(view.end) {
+            return None;
+        }
+        view.part_of(from).ok()?.read_now(from, limit, bytes_max)
     }
 
     /// The same from within a sealed segment that is on its way to the tier, of which the front may lie below the log
@@ -292,6 +303,18 @@ impl<'a> Part<'a> {
         let slice = self.collect(&mut reader, first, limit, bytes_max)?;
         let damage = || view.damaged(first.1..self.end);
         slice.ok_or_else(damage)
+    }
+
+    fn read_now(&self, from: Offset, limit: Offset, bytes_max: usize) -> Option<ReadSlice> {
+        let place = self.segment.locate_in_memory(from)?;
+        let left = self.size_bytes.saturating_sub(place.position);
+        if left.min(bytes_max as u64) > READ_NOW_BYTES_MAX as u64 {
+            return None;
+        }
+        let file = self.view.env.files.get_open(&self.segment.log_path())?;
+        let mut reader = self.reader(&file, READ_NOW_BYTES_MAX).from_memory();
+        let first = self.skip_to(&mut reader, place, from).ok()??;
+        self.collect(&mut reader, first, limit, bytes_max).ok()?
     }
 
     /// Position and base offset of the batch that holds `from`, by headers alone; `None` if one of them does not fit.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
+use headwater_log::limits::READ_NOW_BYTES_MAX;
 use headwater_log::{LogError, ReadSlice};
 use headwater_record::{LeaderEpoch, Offset, StoredRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -167,8 +168,11 @@ impl Broker {
         let mut reads = self.start_reads(entries).await;
         let mut waiter: Option<Arc<Notify>> = None;
         loop {
-            let read = blocking(move || read_all(reads, bytes_max, records));
-            let (mut current, mut traffic) = read.await;
+            let read = match read_now(&mut reads, bytes_max, records) {
+                Some(traffic) => (reads, traffic),
+                None => blocking(move || read_all(reads, bytes_max, records)).await,
+            };
+            let (mut current, mut traffic) = read;
             let cold = self
                 .read_cold(&mut current, &mut traffic, bytes_max, &mut hot, records)
                 .await;
@@ -448,6 +452,42 @@ fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>
         }
     }
     (reads, total)
+}
+
+/// The same at once, for readers at the end of the log: from memory alone, and only what takes no time worth a thread of
+/// its own. `None`, and nothing has changed, if that does not do.
+fn read_now(reads: &mut [Read], bytes_max: usize, records: bool) -> Option<Traffic> {
+    let mut slices = Vec::with_capacity(reads.len());
+    let mut taken = 0;
+    for read in &*reads {
+        let slice = match &read.entry {
+            None => None,
+            Some((entry, from)) => {
+                let share = entry.bytes_max.min(bytes_max.saturating_sub(taken));
+                let (slice, bounds) = entry.partition.read_now(*from, share)?;
+                taken += slice.bytes.len();
+                let fits = !records && taken <= bytes_max.min(READ_NOW_BYTES_MAX);
+                if !slice.bytes.is_empty() && !fits {
+                    return None;
+                }
+                Some((slice, bounds))
+            }
+        };
+        slices.push(slice);
+    }
+    let mut total = Traffic::default();
+    for (read, slice) in reads.iter_mut().zip(slices) {
+        let Some((slice, bounds)) = slice else {
+            continue;
+        };
+        total = total.plus(Traffic::of(&slice.bytes));
+        read.fetched = FetchedPartition {
+            bounds: Some(bounds),
+            next_offset: slice.next_offset,
+            result: Ok(Payload::Batches(slice.bytes)),
+        };
+    }
+    Some(total)
 }
 
 fn read_one(

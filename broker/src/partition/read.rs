@@ -158,6 +158,22 @@ impl PartitionRef {
         Ok((slice, bounds))
     }
 
+    /// The same at once, without ever waiting for the disk; `None` if [`PartitionRef::read`] has to.
+    pub fn read_now(&self, from: Offset, bytes_max: usize) -> Option<(ReadSlice, Bounds)> {
+        let published = self.handle.published()?;
+        let bounds = published.bounds();
+        let slice = match from == bounds.high_watermark {
+            true => ReadSlice {
+                bytes: bytes::Bytes::new(),
+                next_offset: from,
+            },
+            false => published
+                .view
+                .read_now(from, bounds.high_watermark, bytes_max)?,
+        };
+        Some((slice, bounds))
+    }
+
     fn read_error(&self, source: LogError, bounds: Bounds) -> BrokerError {
         match source {
             LogError::OutOfRange { asked, start, .. } => BrokerError::OffsetOutOfRange {

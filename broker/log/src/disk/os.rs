@@ -7,9 +7,9 @@
 
 use super::{Disk, DiskFile, DiskSpace, check_path};
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -159,6 +159,26 @@ impl DiskFile for OsFile {
             {
                 0 => break,
                 read => done += read,
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_at_now(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let (mut slices, at) = ([IoSliceMut::new(rest)], position + done as u64);
+            let read = retry_on_intr(|| {
+                rustix::io::preadv2(&self.0, &mut slices, at, ReadWriteFlags::NOWAIT)
+            });
+            match read {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                // Where the file system cannot promise it, nobody can.
+                Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(done)

@@ -328,6 +328,10 @@ impl DiskFile for SimFile {
         self.disk.call(SimOp::Read, &self.path, read)
     }
 
+    fn read_at_now(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(buf, position)
+    }
+
     fn read_at_medium(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let read = |state: &mut State| Ok(state.tree.content(self.file).read_medium(buf, position));
         self.disk.call(SimOp::Read, &self.path, read)

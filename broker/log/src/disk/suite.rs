@@ -97,13 +97,17 @@ fn a_read_is_short_only_at_the_end(disk: &dyn Disk) {
     let bytes: Vec<u8> = (0..20_000u32).map(|n| (n % 251) as u8).collect();
     file.write_at(&[&bytes], 0).expect("a write");
     for (position, count) in [(0, 20_000), (1, 4096), (4095, 2), (8192, 4096), (19_999, 1)] {
-        for past_the_cache in [false, true] {
+        let reads = [
+            DiskFile::read_at,
+            DiskFile::read_at_now,
+            DiskFile::read_at_medium,
+        ];
+        for read in reads {
             let mut buf = vec![0; count];
-            let got = match past_the_cache {
-                true => file.read_at_medium(&mut buf, position as u64),
-                false => file.read_at(&mut buf, position as u64),
-            };
-            assert_eq!(got.expect("a read"), count);
+            match read(&*file, &mut buf, position as u64) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                got => assert_eq!(got.expect("a read"), count),
+            }
             assert_eq!(buf, bytes[position..position + count]);
         }
     }

@@ -1,6 +1,7 @@
 //! What a log does on a disk that behaves.
 
 use crate::common::{Bench, KEY, batch, config, offsets};
+use headwater_log::sim::{Fault, SimOp};
 use headwater_log::{Log, LogError};
 use headwater_record::{BatchHeader, Offset};
 
@@ -87,6 +88,28 @@ fn an_offset_outside_the_log_is_out_of_range() {
     assert!(matches!(error, LogError::OutOfRange { .. }), "{error}");
     let slice = log.view().read(Offset::new(3), Offset::MAX, 100).unwrap();
     assert!(slice.bytes.is_empty());
+}
+
+#[test]
+fn what_memory_holds_is_read_at_once_and_all_else_is_left_to_who_may_wait() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    for n in 0..100 {
+        bench.append(&mut log, &batch(3, n));
+    }
+    let view = log.view();
+    let now = |from| view.read_now(Offset::new(from), Offset::MAX, 1 << 20);
+    let slice = now(298).unwrap();
+    let waited = view.read(Offset::new(298), Offset::MAX, 1 << 20).unwrap();
+    assert_eq!(
+        (slice.bytes, slice.next_offset),
+        (waited.bytes, Offset::new(300))
+    );
+    assert!(now(0).is_none(), "the index of a sealed segment is a file");
+    assert!(now(300).is_none() && now(301).is_none(), "nothing is there");
+    bench.disk.inject(Fault::once(SimOp::Read));
+    assert!(now(298).is_none(), "what fails is told by who may wait");
+    assert!(now(298).is_some());
 }
 
 #[test]

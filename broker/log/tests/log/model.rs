@@ -152,6 +152,10 @@ impl History {
         let slice = view
             .read(Offset::new(from), Offset::new(limit), bytes_max)
             .unwrap();
+        if let Some(now) = view.read_now(Offset::new(from), Offset::new(limit), bytes_max) {
+            assert_eq!(now.bytes, slice.bytes);
+            assert_eq!(now.next_offset, slice.next_offset);
+        }
         let read = values(&slice.bytes);
         assert_eq!(read.is_empty(), from >= limit.min(end));
         for (offset, value) in read {
