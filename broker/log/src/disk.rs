@@ -72,7 +72,7 @@ pub trait DiskFile: Send + Sync + 'static {
     fn read_at_medium(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes all of the slices, one behind the other. After an error any part of them may have been written.
     fn write_at(&self, slices: &[&[u8]], position: u64) -> io::Result<()>;
-    /// Makes contents and length durable (fdatasync).
+    /// Makes contents and length durable (fdatasync). Of several callers at once all are told of a failure.
     fn sync(&self) -> io::Result<()>;
     /// Sets the length; bytes gained are zero.
     fn truncate(&self, len: u64) -> io::Result<()>;

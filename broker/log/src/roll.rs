@@ -54,7 +54,7 @@ impl Log {
         let index = SegmentIndex::new(self.config.index_interval_bytes);
         let segment = Segment::new(self.key, self.end, self.end, 0, Some(index));
         Arc::make_mut(&mut self.segments).push(Arc::new(segment));
-        self.unsynced_entry.get_or_insert(self.end);
+        self.unsynced_entry = Some(self.end);
         self.active_since_ms = None;
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Name of the lock file in the data directory; it holds nothing.
 const LOCK_FILE: &str = "LOCK";
@@ -94,7 +94,10 @@ fn open_file(path: &Path, create: bool) -> io::Result<File> {
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(OsFile(open_file(&self.at(path)?, create)?)))
+        Ok(Arc::new(OsFile {
+            file: open_file(&self.at(path)?, create)?,
+            sync_has_failed: Mutex::new(false),
+        }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -149,14 +152,20 @@ impl Disk for OsDisk {
     }
 }
 
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    /// Whether a sync has failed. The kernel tells of a failure once: of two callers at the same time one would take what
+    /// the other lost for durable, so they take turns, and after a failure all fail.
+    sync_has_failed: Mutex<bool>,
+}
 
 impl DiskFile for OsFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match retry_on_intr(|| rustix::io::pread(&self.0, &mut *rest, position + done as u64))?
-            {
+            match retry_on_intr(|| {
+                rustix::io::pread(&self.file, &mut *rest, position + done as u64)
+            })? {
                 0 => break,
                 read => done += read,
             }
@@ -169,7 +178,7 @@ impl DiskFile for OsFile {
         while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let (mut slices, at) = ([IoSliceMut::new(rest)], position + done as u64);
             let read = retry_on_intr(|| {
-                rustix::io::preadv2(&self.0, &mut slices, at, ReadWriteFlags::NOWAIT)
+                rustix::io::preadv2(&self.file, &mut slices, at, ReadWriteFlags::NOWAIT)
             });
             match read {
                 Ok(0) => break,
@@ -189,7 +198,7 @@ impl DiskFile for OsFile {
         let end = (position + buf.len() as u64).next_multiple_of(PAGE_BYTES_MAX);
         // A length of none would mean "to the end of the file"; only an empty `buf` gets there.
         rustix::fs::fadvise(
-            &self.0,
+            &self.file,
             start,
             NonZeroU64::new(end - start),
             Advice::DontNeed,
@@ -204,7 +213,7 @@ impl DiskFile for OsFile {
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let now = rest.get(..SLICES_PER_WRITE_MAX).unwrap_or(rest);
-            match retry_on_intr(|| rustix::io::pwritev(&self.0, now, position))? {
+            match retry_on_intr(|| rustix::io::pwritev(&self.file, now, position))? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => {
                     position += written as u64;
@@ -216,23 +225,30 @@ impl DiskFile for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let failed = self.sync_has_failed.lock();
+        let mut failed = failed.unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(io::Error::other("an earlier sync of this file failed"));
+        }
         // No retry, not even when interrupted: after a failure the pages may count as clean.
-        Ok(rustix::fs::fdatasync(&self.0)?)
+        let synced = rustix::fs::fdatasync(&self.file);
+        *failed = synced.is_err();
+        Ok(synced?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.0, len))?)
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.file, len))?)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         if len == 0 {
             return Ok(());
         }
-        match retry_on_intr(|| rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)) {
+        match retry_on_intr(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len)) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(error) => Err(error.into()),
         }
