@@ -28,6 +28,9 @@ pub use replay::JournalReport;
 
 const JOURNAL_DIR: &str = "journal";
 
+/// A journal is begun where the disk has so many times its size free.
+const FREE_SHARE: u64 = 4;
+
 fn block_path(shard: usize, block: usize) -> PathBuf {
     Path::new(JOURNAL_DIR).join(format!("shard-{shard}-{block}"))
 }
@@ -48,7 +51,8 @@ pub struct Journal {
 pub struct JournalLimits {
     /// Bytes of one of its two blocks.
     pub block_bytes: u64,
-    /// Segments that may wait for a checkpoint: their descriptors are held until then.
+    /// Segments that may wait for a checkpoint: their descriptors are held until then. It begins at half of them; what
+    /// would be more is synced where it is.
     pub files_max: usize,
 }
 
@@ -128,7 +132,7 @@ impl Journal {
     }
 
     /// Makes what these jobs are about durable. Blocking. `false`: not all was done, and the jobs have to be run; the
-    /// disk has no room for a journal, or it waits for a checkpoint, or these are jobs for which
+    /// disk has no room for a journal, or it waits for a checkpoint, or too many segments do, or these are jobs for which
     /// [`SyncJob::journal_bytes`] is `None`. After an error nothing is known of what is durable.
     pub fn write(&self, shard: usize, jobs: &[&SyncJob]) -> Result<bool, LogError> {
         let mut state = self.lock(shard);
@@ -143,20 +147,32 @@ impl Journal {
             let (segment, file) = (Arc::clone(&run.segment), Arc::clone(&run.file));
             files.insert((job.key, run.base), (segment, file));
             if draft.len() >= JOURNAL_FRAME_BYTES_MAX.min(self.limits.block_bytes / 4) {
-                if !self.put(shard, &mut state, std::mem::take(&mut draft))? {
+                let (draft, files) = (std::mem::take(&mut draft), std::mem::take(&mut files));
+                if !self.put_runs(shard, &mut state, draft, files)? {
                     return Ok(false);
                 }
-                state.dirty.extend(std::mem::take(&mut files));
             }
         }
-        if draft.is_empty() {
-            return Ok(true);
+        Ok(draft.is_empty() || self.put_runs(shard, &mut state, draft, files)?)
+    }
+
+    fn put_runs(
+        &self,
+        shard: usize,
+        state: &mut State,
+        draft: Draft,
+        files: Files,
+    ) -> Result<bool, LogError> {
+        let waiting = |at: &&(PartitionKey, Offset)| !state.dirty.contains_key(*at);
+        let more = files.keys().filter(waiting).count();
+        if state.dirty.len() + more > self.limits.files_max || !self.put(shard, state, draft)? {
+            return Ok(false);
         }
-        let written = self.put(shard, &mut state, draft)?;
-        if written {
-            state.dirty.extend(files);
+        for (at, file) in files {
+            // The first handle stays: it is told of every failure since.
+            state.dirty.entry(at).or_insert(file);
         }
-        Ok(written)
+        Ok(true)
     }
 
     /// Before a partition's log is cut: what the journal holds of it is synced where it belongs, and never written
@@ -190,7 +206,7 @@ impl Journal {
         let mut state = self.lock(shard);
         let due = long
             || state.other.last >= state.live_from
-            || state.dirty.len() >= self.limits.files_max;
+            || state.dirty.len() >= self.limits.files_max / 2;
         if !due || state.checkpoint_is_running || state.failed || state.dirty.is_empty() {
             return None;
         }
@@ -266,37 +282,58 @@ impl Journal {
         if state.active.file.is_some() {
             return Ok(true);
         }
-        let dir = Path::new(JOURNAL_DIR);
-        let made = (|| {
-            create_dir_all_synced(&*self.disk, dir)?;
+        let made = self.has_room().and_then(|has_room| match has_room {
+            true => self.make_blocks(shard, state),
+            false => Ok(false),
+        });
+        if !matches!(made, Ok(true)) {
             for block in [&mut state.active, &mut state.other] {
-                block.file = Some(self.make_block(&block_path(shard, block.number))?);
+                block.file = None;
+                // Best effort: an empty journal does no harm.
+                let _ = self.disk.remove_file(&block_path(shard, block.number));
             }
-            self.disk.sync_dir(dir)
-        })();
-        let Err(error) = made else {
-            return Ok(true);
-        };
-        for block in [&mut state.active, &mut state.other] {
-            block.file = None;
-            // Best effort: an empty journal does no harm.
-            let _ = self.disk.remove_file(&block_path(shard, block.number));
         }
-        if is_full(&error) {
-            return Ok(false);
-        }
-        state.settle(Err(LogError::io("create", dir)(error)))?;
-        Ok(false)
+        let made = made.map_err(LogError::io("create", Path::new(JOURNAL_DIR)));
+        state.failed |= made.is_err();
+        made
     }
 
-    fn make_block(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    /// Whether the disk has room to spare, so that nothing is made in vain time and again.
+    fn has_room(&self) -> io::Result<bool> {
+        let asked = 2 * self.limits.block_bytes;
+        Ok(self.disk.space()?.free_bytes >= FREE_SHARE * asked)
+    }
+
+    /// `false` if the disk is full.
+    fn make_blocks(&self, shard: usize, state: &mut State) -> io::Result<bool> {
+        let dir = Path::new(JOURNAL_DIR);
+        let mut written = self.disk.create_dir_all(dir);
+        for block in [&mut state.active, &mut state.other] {
+            written = written.and_then(|()| {
+                let path = block_path(shard, block.number);
+                block.file = Some(self.write_block(&path)?);
+                Ok(())
+            });
+        }
+        match written {
+            Err(error) if is_full(&error) => return Ok(false),
+            written => written?,
+        }
+        for block in [&state.active, &state.other] {
+            block.file.as_ref().map_or(Ok(()), |file| file.sync())?;
+        }
+        create_dir_all_synced(&*self.disk, dir)?;
+        self.disk.sync_dir(dir)?;
+        Ok(true)
+    }
+
+    fn write_block(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(path, true)?;
         file.allocate(self.limits.block_bytes)?;
         let head = BlockHead { salt: self.salt }.encode();
         // Twice, far apart, for without it no frame can be told.
         file.write_at(&[&head], 0)?;
         file.write_at(&[&head], self.limits.block_bytes - HEAD_BYTES as u64)?;
-        file.sync()?;
         Ok(file)
     }
 

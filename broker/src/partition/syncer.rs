@@ -2,8 +2,8 @@
 //!
 //! One round syncs whatever the shard's partitions had unsynced when it began: the group commit.
 //! Sync marks of a round are written after it and ride the next one, or are synced alone when no
-//! next one comes. Small appends are synced in the journal, all with one call; the segments that hold
-//! them follow at a checkpoint, on a thread of its own.
+//! next one comes. Small appends are synced in the journal, all with one call, and their marks wait with the
+//! segments that hold them for a checkpoint, on a thread of its own.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -65,6 +65,7 @@ pub fn start(
         env,
         shard,
         checkpointed: Instant::now(),
+        marks_are_due: false,
     };
     thread::Builder::new()
         .name(format!("sync-{index}"))
@@ -78,6 +79,8 @@ struct Syncer {
     shard: ShardMailbox,
     /// When a checkpoint of the journal was last begun.
     checkpointed: Instant,
+    /// Whether the round before synced files: their marks are to be synced, as no journal holds them.
+    marks_are_due: bool,
 }
 
 impl Syncer {
@@ -107,7 +110,7 @@ impl Syncer {
         }
     }
 
-    fn run_round(&self, round: &Round) -> Result<(), LogError> {
+    fn run_round(&mut self, round: &Round) -> Result<(), LogError> {
         let started = Instant::now();
         for job in &round.epochs {
             self.with_reserve(|| job.run())?;
@@ -143,26 +146,25 @@ impl Syncer {
     }
 
     /// Syncs every job: small ones in the journal, the others where they are.
-    fn sync_all(&self, jobs: &[SyncJob]) -> Result<(), LogError> {
+    fn sync_all(&mut self, jobs: &[SyncJob]) -> Result<(), LogError> {
         let (small, large): (Vec<&SyncJob>, Vec<&SyncJob>) =
             jobs.iter().partition(|job| job.journal_bytes().is_some());
-        if large.is_empty() {
-            // The marks of the round before wait: what is in the journal needs none.
-            return match self.env.log.journal.write(self.index, &small)? {
-                true => Ok(()),
-                false => self.sync_files(&small),
-            };
+        let marks_are_due = std::mem::take(&mut self.marks_are_due);
+        let journal = || self.env.log.journal.write(self.index, &small);
+        let journaled = match large.is_empty() && !marks_are_due {
+            true => journal()?,
+            false => thread::scope(|scope| {
+                let files = scope.spawn(|| self.sync_files(&large));
+                let journaled = journal();
+                files.join().expect("a sync job does not panic")?;
+                journaled
+            })?,
+        };
+        self.marks_are_due = !large.is_empty() || !journaled;
+        match journaled {
+            true => Ok(()),
+            false => self.sync_files(&small),
         }
-        thread::scope(|scope| {
-            let files = scope.spawn(|| self.sync_files(&large));
-            let journaled = self.env.log.journal.write(self.index, &small);
-            let files = files.join().expect("a sync job does not panic");
-            let journaled = files.and(journaled)?;
-            match journaled {
-                true => Ok(()),
-                false => self.sync_files(&small),
-            }
-        })
     }
 
     /// Begins a checkpoint of the journal on a thread of its own.
@@ -188,11 +190,11 @@ impl Syncer {
     fn sync_files(&self, jobs: &[&SyncJob]) -> Result<(), LogError> {
         let marks_dirty = self.env.log.marks.is_dirty(self.index);
         match jobs {
-            [] => return Ok(()),
+            [] if !marks_dirty => return Ok(()),
             [job] if !marks_dirty => return job.run(),
             _ => {}
         }
-        let per_thread = jobs.len().div_ceil(SYNC_THREADS_PER_ROUND_MAX);
+        let per_thread = jobs.len().div_ceil(SYNC_THREADS_PER_ROUND_MAX).max(1);
         thread::scope(|scope| {
             let mut chunks = jobs.chunks(per_thread);
             let first = chunks.next().unwrap_or_default();

@@ -102,9 +102,9 @@ fn open_journal(
     marks: &MarkStore,
     findings: &Findings,
 ) -> anyhow::Result<Arc<Journal>> {
-    let share = disk.space()?.total_bytes / JOURNAL_DISK_SHARE;
-    let block_bytes = share.clamp(JOURNAL_BLOCK_BYTES_MIN, JOURNAL_BLOCK_BYTES_MAX);
     let shards = settings.storage.shards;
+    let share = disk.space()?.total_bytes / JOURNAL_DISK_SHARE / shards as u64;
+    let block_bytes = share.clamp(JOURNAL_BLOCK_BYTES_MIN, JOURNAL_BLOCK_BYTES_MAX);
     let limits = JournalLimits {
         block_bytes,
         // A part of what there is: connections and readers need theirs.
@@ -125,8 +125,9 @@ fn open_journal(
             reason: "JOURNAL_DAMAGED",
             subject: settings.data_dir.display().to_string(),
             message: format!(
-                "{frames_lost} of {} frames of the journal cannot be read; records that only they \
-                 held are missing, and reading them answers DATA_LOSS",
+                "{frames_lost} of {} frames of the journal cannot be read; acknowledged records that \
+                 only they held are lost, and where they were the last of a partition their offsets \
+                 are given anew",
                 frames + frames_lost
             ),
             remedy: "check the disk; `headwater topic describe` tells which partitions are damaged"

@@ -20,13 +20,18 @@ pub struct JournalReport {
     pub frames: u64,
     /// Bytes that were written to segments.
     pub bytes: u64,
-    /// Frames that were needed and cannot be read. Records that only they held are missing below a mark, and their
-    /// partitions answer so.
+    /// Frames that were needed and cannot be read. Records that only they held are lost: below a mark their partitions
+    /// answer so, above one they end before them.
     pub frames_lost: u64,
 }
 
 /// A file with frames.
 type Block = (PathBuf, Arc<dyn DiskFile>);
+
+type Segments = HashMap<PathBuf, Option<Arc<dyn DiskFile>>>;
+
+/// Segments that are open at once.
+const SEGMENTS_OPEN_MAX: usize = 512;
 
 /// A frame and where it is.
 struct Found {
@@ -61,7 +66,7 @@ pub(super) fn replay(disk: &dyn Disk, marks: &MarkStore) -> Result<JournalReport
     let mut replay = Replay {
         disk,
         report: &mut report,
-        segments: HashMap::new(),
+        segments: Segments::new(),
         ends: BTreeMap::new(),
     };
     for blocks in journals.values() {
@@ -81,7 +86,7 @@ struct Replay<'a> {
     disk: &'a dyn Disk,
     report: &'a mut JournalReport,
     /// Segments that were written to; `None` for one that is gone.
-    segments: HashMap<PathBuf, Option<Arc<dyn DiskFile>>>,
+    segments: Segments,
     /// Where the logs end by the journals.
     ends: BTreeMap<PartitionKey, Offset>,
 }
@@ -147,6 +152,9 @@ impl Replay<'_> {
         let segment = match self.segments.get(&path) {
             Some(segment) => segment,
             None => {
+                if self.segments.len() >= SEGMENTS_OPEN_MAX {
+                    sync_all(&mut self.segments)?;
+                }
                 // The name of a segment was durable before anything of it came here: one that is gone was removed.
                 let opened = match self.disk.open(&path, false) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -166,12 +174,8 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn finish(self, marks: &MarkStore) -> Result<(), LogError> {
-        for (path, segment) in &self.segments {
-            if let Some(segment) = segment {
-                segment.sync().map_err(LogError::io("sync", path))?;
-            }
-        }
+    fn finish(mut self, marks: &MarkStore) -> Result<(), LogError> {
+        sync_all(&mut self.segments)?;
         let mut written = Vec::new();
         for (key, end) in self.ends {
             let is_behind = match marks.get(key) {
@@ -190,6 +194,16 @@ impl Replay<'_> {
         written.dedup();
         written.into_iter().try_for_each(|shard| marks.sync(shard))
     }
+}
+
+/// Syncs the segments and lets them go.
+fn sync_all(segments: &mut Segments) -> Result<(), LogError> {
+    for (path, segment) in segments.drain() {
+        if let Some(segment) = segment {
+            segment.sync().map_err(LogError::io("sync", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The salt of a journal, from any head of any block. None was synced if there is none: then no frame was, either.

@@ -3,7 +3,9 @@
 
 use crate::common::{Bench, JOURNAL_LIMITS, NOW, batch_of_values, config, is_exhaustive, values};
 use headwater_log::sim::{Fault, SimDisk, SimOp, Survival};
-use headwater_log::{Journal, Log, LogError, MarkState, MarkStore, PartitionKey, SyncJob};
+use headwater_log::{
+    Journal, JournalLimits, Log, LogConfig, LogError, MarkState, MarkStore, PartitionKey, SyncJob,
+};
 use headwater_record::Offset;
 use std::path::Path;
 use std::sync::Arc;
@@ -477,6 +479,34 @@ fn a_journal_of_a_newer_release_is_refused() {
 }
 
 #[test]
+fn a_segment_that_begins_while_a_sync_runs_has_its_name_synced_before_the_journal_holds_any_of_it()
+{
+    let bench = Bench::new();
+    let small = LogConfig {
+        segment_bytes: 1,
+        ..config()
+    };
+    let mut log = bench.open(small.clone());
+    bench.append(&mut log, &batch_of_values(&[0]));
+    for confirmed in 1..6 {
+        let job = log.sync_job().unwrap();
+        let journaled =
+            job.journal_bytes().is_some() && bench.env.journal.write(0, &[&job]).unwrap();
+        if !journaled {
+            job.run().unwrap();
+        }
+        // It begins a segment, after the sync and before it is known.
+        bench.append(&mut log, &batch_of_values(&[confirmed]));
+        log.synced(job.end);
+        bench.env.marks.write(0, &[(job.key, job.end)]).unwrap();
+        let crashed = Bench::on(bench.disk.crash(Survival::Nothing));
+        let (log, report) = crashed.reopen(small.clone(), false);
+        assert_eq!(report.damaged, [], "{confirmed}");
+        assert!(log.end() >= Offset::new(confirmed), "{confirmed}");
+    }
+}
+
+#[test]
 fn what_a_checkpoint_freed_does_not_bring_back_what_is_cut_after_it() {
     let mut history = History::begin();
     for _ in 0..3 {
@@ -489,4 +519,38 @@ fn what_a_checkpoint_freed_does_not_bring_back_what_is_cut_after_it() {
     let disk = history.bench.disk.crash(Survival::Nothing);
     let found = recover(disk, &history.promise, "cut behind a checkpoint");
     assert_eq!(found[0], [(0, 0), (1, 1), (2, 2)]);
+}
+
+#[test]
+fn no_more_segments_wait_for_a_checkpoint_than_may() {
+    let bench = Bench::new();
+    let begin = |index| {
+        let opened = Log::open(&bench.env, key(index), config(), NOW, false);
+        let (mut log, _) = opened.unwrap();
+        bench.begin(&mut log, 5);
+        // Names come first.
+        bench.append(&mut log, &batch_of_values(&[0]));
+        bench.sync(&mut log);
+        bench.append(&mut log, &batch_of_values(&[1]));
+        log
+    };
+    let mut logs: Vec<Log> = (0..5).map(begin).collect();
+    let jobs: Vec<SyncJob> = logs.iter_mut().filter_map(Log::sync_job).collect();
+    let jobs: Vec<&SyncJob> = jobs.iter().collect();
+    let disk: Arc<dyn headwater_log::Disk> = Arc::new(bench.disk.clone());
+    let limits = JournalLimits {
+        block_bytes: 1 << 16,
+        files_max: 4,
+    };
+    let (journal, _) = Journal::open(disk, &bench.env.marks, 1, limits, 9).unwrap();
+    let journal = Arc::new(journal);
+    assert!(!journal.write(0, &jobs).unwrap(), "one more than may");
+    assert!(journal.write(0, &jobs[..1]).unwrap());
+    assert!(journal.begin_checkpoint(0, false).is_none());
+    assert!(journal.write(0, &jobs[..2]).unwrap());
+    let checkpoint = journal.begin_checkpoint(0, false).unwrap();
+    // Those that are being synced do not wait any more.
+    assert!(journal.write(0, &jobs[2..]).unwrap());
+    checkpoint.sync(0, 1).unwrap();
+    checkpoint.finish(&bench.env.marks).unwrap();
 }
