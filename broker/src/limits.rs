@@ -147,7 +147,8 @@ pub const TIER_BACKLOG_TOLERATED: Duration = Duration::from_secs(15 * 60);
 /// Sync marks that no later round carries along are synced after this long.
 pub const SYNC_MARKS_IDLE: Duration = Duration::from_millis(50);
 
-/// A block of a shard's journal, of which there are two, takes this part of the disk, between these bounds. What fits into
+/// A block of a shard's journal, of which there are two, takes this part of the disk over the number of shards, between
+/// these bounds. What fits into
 /// one is synced together with all the segments it belongs to once more, so that larger blocks are fewer syncs.
 pub const JOURNAL_DISK_SHARE: u64 = 128;
 /// See [`JOURNAL_DISK_SHARE`].
@@ -155,10 +156,14 @@ pub const JOURNAL_BLOCK_BYTES_MIN: u64 = 1 << 20;
 /// See [`JOURNAL_DISK_SHARE`].
 pub const JOURNAL_BLOCK_BYTES_MAX: u64 = 64 << 20;
 
-/// Segments that may wait for a checkpoint of a shard's journal, at most and at least: their descriptors are held.
-pub const JOURNAL_FILES_MAX: usize = 4096;
+/// Segments that may wait for a checkpoint of a shard's journal, at most and at least: their descriptors are held. It
+/// begins at half.
+pub const JOURNAL_FILES_MAX: usize = 8192;
 /// See [`JOURNAL_FILES_MAX`].
 pub const JOURNAL_FILES_MIN: usize = 64;
+
+/// Partitions with data that one fetch reads on the thread that serves it, from memory: 2 MiB are looked at, at most.
+pub const READ_NOW_PARTITIONS_MAX: usize = 8;
 
 /// What the journal holds is synced where it belongs after this long: deleted segments are held until then.
 pub const JOURNAL_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);

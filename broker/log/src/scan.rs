@@ -55,7 +55,7 @@ impl ChunkReader {
     }
 
     /// Reads what memory holds, and fails rather than waits for the medium.
-    pub(crate) fn from_memory(mut self) -> ChunkReader {
+    pub(crate) fn memory_only(mut self) -> ChunkReader {
         self.source = Source::Memory;
         self
     }

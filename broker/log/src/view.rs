@@ -102,8 +102,8 @@ impl LogView {
     }
 
     /// The same from memory alone, at once: for threads that serve others and must not wait. `None` if the disk would have
-    /// to be asked, if there is more than [`READ_NOW_BYTES_MAX`] to read, or if anything is wrong: [`LogView::read`]
-    /// tells then.
+    /// to be asked, if `from` is not within the last [`READ_NOW_BYTES_MAX`] bytes, or if anything is wrong:
+    /// [`LogView::read`] tells then.
     pub fn read_now(&self, from: Offset, limit: Offset, bytes_max: usize) -> Option<ReadSlice> {
         let view = &*self.0;
         if from < view.local_start || from >= limit.min(view.end) {
@@ -307,14 +307,16 @@ impl<'a> Part<'a> {
 
     fn read_now(&self, from: Offset, limit: Offset, bytes_max: usize) -> Option<ReadSlice> {
         let place = self.segment.locate_in_memory(from)?;
-        let left = self.size_bytes.saturating_sub(place.position);
-        if left.min(bytes_max as u64) > READ_NOW_BYTES_MAX as u64 {
+        if self.size_bytes.saturating_sub(place.position) > READ_NOW_BYTES_MAX as u64 {
             return None;
         }
         let file = self.view.env.files.get_open(&self.segment.log_path())?;
-        let mut reader = self.reader(&file, READ_NOW_BYTES_MAX).from_memory();
+        let mut reader = self.reader(&file, READ_NOW_BYTES_MAX).memory_only();
         let first = self.skip_to(&mut reader, place, from).ok()??;
-        self.collect(&mut reader, first, limit, bytes_max).ok()?
+        let mut slice = self.collect(&mut reader, first, limit, bytes_max).ok()??;
+        // What was read beside it must not stay in memory with it.
+        slice.bytes = Bytes::copy_from_slice(&slice.bytes);
+        Some(slice)
     }
 
     /// Position and base offset of the batch that holds `from`, by headers alone; `None` if one of them does not fit.

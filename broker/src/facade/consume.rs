@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
-use headwater_log::limits::READ_NOW_BYTES_MAX;
 use headwater_log::{LogError, ReadSlice};
 use headwater_record::{LeaderEpoch, Offset, StoredRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -16,7 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use super::Broker;
 use crate::auth::{Action, Principal};
 use crate::error::BrokerError;
-use crate::limits::{COLD_READ_BYTES, DECODED_BYTES_MAX, FETCH_STARVED_BYTES};
+use crate::limits::{
+    COLD_READ_BYTES, DECODED_BYTES_MAX, FETCH_STARVED_BYTES, READ_NOW_PARTITIONS_MAX,
+};
 use crate::partition::read::{Bounds, PartitionRef, Position, Resolved};
 
 /// Reads many partitions at once.
@@ -458,16 +459,20 @@ fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>
 /// its own. `None`, and nothing has changed, if that does not do.
 fn read_now(reads: &mut [Read], bytes_max: usize, records: bool) -> Option<Traffic> {
     let mut slices = Vec::with_capacity(reads.len());
-    let mut taken = 0;
+    let (mut taken, mut places) = (0, 0);
     for read in &*reads {
         let slice = match &read.entry {
             None => None,
             Some((entry, from)) => {
+                let is_at_end = entry.partition.bounds().ok()?.high_watermark == *from;
+                places += usize::from(!is_at_end);
+                if places > READ_NOW_PARTITIONS_MAX || (records && !is_at_end) {
+                    return None;
+                }
                 let share = entry.bytes_max.min(bytes_max.saturating_sub(taken));
                 let (slice, bounds) = entry.partition.read_now(*from, share)?;
                 taken += slice.bytes.len();
-                let fits = !records && taken <= bytes_max.min(READ_NOW_BYTES_MAX);
-                if !slice.bytes.is_empty() && !fits {
+                if taken > bytes_max && !slice.bytes.is_empty() {
                     return None;
                 }
                 Some((slice, bounds))
