@@ -122,6 +122,9 @@ fn server(class_path: &str, properties: &std::path::Path) -> Command {
     java
 }
 
+/// Five times the client's default, within which it gives up batches where each partition's file is synced by itself.
+const DELIVERY_TIMEOUT_MS: u32 = 600_000;
+
 impl System for Kafka {
     fn name(&self, class: Class) -> &'static str {
         match class {
@@ -151,7 +154,8 @@ impl System for Kafka {
         } = bulk;
         let arguments = format!(
             "--bootstrap-server {} --topic {topic} --num-records {} --record-size {} --throughput -1 \
-             --command-property acks=all linger.ms={linger_ms} batch.size={batch_bytes} buffer.memory=67108864",
+             --command-property acks=all linger.ms={linger_ms} batch.size={batch_bytes} buffer.memory=67108864 \
+             delivery.timeout.ms={DELIVERY_TIMEOUT_MS}",
             self.server(),
             records.count,
             records.bytes,
