@@ -472,7 +472,8 @@ fn read_now(reads: &mut [Read], bytes_max: usize, records: bool) -> Option<Traff
                 let share = entry.bytes_max.min(bytes_max.saturating_sub(taken));
                 let (slice, bounds) = entry.partition.read_now(*from, share)?;
                 taken += slice.bytes.len();
-                if taken > bytes_max && !slice.bytes.is_empty() {
+                // More may be there than a moment ago: to be opened, or not to fit.
+                if !slice.bytes.is_empty() && (records || taken > bytes_max) {
                     return None;
                 }
                 Some((slice, bounds))
