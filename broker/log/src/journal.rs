@@ -270,7 +270,6 @@ impl Journal {
             if last >= state.written_live_from && !self.append(shard, state, Draft::default())? {
                 return Ok(false);
             }
-            let state = &mut *state;
             std::mem::swap(&mut state.active, &mut state.other);
             state.position = HEAD_BYTES as u64;
         }

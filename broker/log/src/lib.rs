@@ -2,7 +2,8 @@
 //!
 //! A log is appended to by one owner, in turns that never sync: what is due is handed out as jobs ([`SyncJob`],
 //! [`EpochJob`], [`StartJob`]) to be run elsewhere. Readers take a [`LogView`] and wait for nobody. Files are described
-//! in `docs/format/log.md`, sync marks in `docs/format/marks.md`, the journal in `docs/format/journal.md`. Every byte goes through [`Disk`].
+//! in `docs/format/log.md`, sync marks in `docs/format/marks.md`, the journal in `docs/format/journal.md`. Every byte goes
+//! through [`Disk`].
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod append_times;

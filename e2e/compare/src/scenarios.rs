@@ -356,8 +356,8 @@ pub(crate) const ALL: &[Scenario] = &[
         id: "S6-1000",
         title: "Fsynced produce over a thousand partitions",
         about: "The same over 1,000 partitions: each client fills a batch for one partition, then one for the next, \
-                as Kafka's and ours do without keys. Kafka's client may take ten minutes to deliver a batch: in its default of \
-                two it gives some up. NATS has 1,000 subjects in one stream.",
+                as Kafka's and ours do without keys. Kafka's client may take ten minutes to deliver a batch: in its \
+                default of two it gives some up. NATS has 1,000 subjects in one stream.",
         work: What::Load(Work::Bulk(Bulk {
             partitions: 1_000,
             ..SYNCED

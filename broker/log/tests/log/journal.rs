@@ -106,6 +106,14 @@ impl History {
         self.checkpoint(false);
     }
 
+    /// One batch to each partition and a round, so many times.
+    fn rounds(&mut self, count: usize) {
+        for _ in 0..count {
+            (0..PARTITIONS).for_each(|index| self.append(index, 1));
+            self.round();
+        }
+    }
+
     fn checkpoint(&mut self, long: bool) {
         let env = self.bench.env.clone();
         if let Some(checkpoint) = env.journal.begin_checkpoint(0, long) {
@@ -278,10 +286,7 @@ fn a_clean_stop_leaves_the_journal_nothing_to_do() {
 #[test]
 fn a_frame_that_is_damaged_is_missed_and_costs_what_it_alone_held() {
     let mut history = History::begin();
-    for _ in 0..6 {
-        (0..PARTITIONS).for_each(|index| history.append(index, 1));
-        history.round();
-    }
+    history.rounds(6);
     let path = Path::new("journal/shard-0-0");
     // The first round went to the files, as their names were new. Of the frames, the second.
     let disk = history.bench.disk.crash(Survival::Nothing);
@@ -304,10 +309,7 @@ fn a_frame_that_is_damaged_is_missed_and_costs_what_it_alone_held() {
 #[test]
 fn a_block_whose_first_head_is_damaged_is_read_by_its_second() {
     let mut history = History::begin();
-    for _ in 0..3 {
-        (0..PARTITIONS).for_each(|index| history.append(index, 1));
-        history.round();
-    }
+    history.rounds(3);
     let disk = history.bench.disk.crash(Survival::Nothing);
     disk.corrupt(Path::new("journal/shard-0-0"), 9, 1);
     disk.corrupt(Path::new("journal/shard-0-1"), 9, 1);
@@ -318,10 +320,7 @@ fn a_block_whose_first_head_is_damaged_is_read_by_its_second() {
 #[test]
 fn records_that_look_like_frames_of_a_journal_are_not_taken_for_any() {
     let mut history = History::begin();
-    (0..PARTITIONS).for_each(|index| history.append(index, 1));
-    history.round();
-    (0..PARTITIONS).for_each(|index| history.append(index, 1));
-    history.round();
+    history.rounds(2);
     let disk = history.bench.disk.crash(Survival::Nothing);
     let path = Path::new("journal/shard-0-0");
     let mut bytes = disk.read(path).unwrap();
@@ -340,10 +339,7 @@ fn records_that_look_like_frames_of_a_journal_are_not_taken_for_any() {
 #[test]
 fn a_journal_that_cannot_sync_takes_no_more_work() {
     let mut history = History::begin();
-    (0..PARTITIONS).for_each(|index| history.append(index, 1));
-    history.round();
-    (0..PARTITIONS).for_each(|index| history.append(index, 1));
-    history.round();
+    history.rounds(2);
     let fault = history
         .bench
         .disk
@@ -372,8 +368,7 @@ fn a_journal_that_cannot_sync_takes_no_more_work() {
 fn a_block_is_not_used_again_before_its_checkpoint_is_done() {
     let mut history = History::begin();
     let env = history.bench.env.clone();
-    (0..PARTITIONS).for_each(|index| history.append(index, 1));
-    history.round();
+    history.rounds(1);
     let mut checkpoint = None;
     let mut written = 0;
     loop {
@@ -449,8 +444,7 @@ fn a_checkpoint_that_is_given_up_fails_the_journal() {
 #[test]
 fn a_disk_without_room_for_a_journal_syncs_files() {
     let mut history = History::begin();
-    (0..PARTITIONS).for_each(|index| history.append(index, 1));
-    history.round();
+    history.rounds(1);
     history.bench.disk.set_capacity(8 * 4096);
     history.append(0, 1);
     let job = history.logs[0].sync_job().unwrap();
