@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use headwater_log::limits::BATCH_BYTES_MAX;
 use headwater_log::planted::{self, Bug};
 use headwater_log::{Epochs, PartitionKey, ReadSlice};
-use headwater_record::{Batch, BatchHeader, Offset};
+use headwater_record::{Batch, BatchHeader, Offset, StoredRecord};
 
 use crate::error::TierError;
 use crate::limits::{CHUNK_BYTES, CHUNKS_AT_ONCE};
@@ -64,6 +64,8 @@ impl Tier {
             }
         }
         let bytes = match <[Bytes; 1]>::try_from(pieces) {
+            // A part of a chunk keeps the whole of it in memory, also when the cache has let go of it.
+            Ok([one]) if one.len() < CHUNK_BYTES as usize / 2 => Bytes::copy_from_slice(&one),
             Ok([one]) => one,
             Err(pieces) => pieces.concat().into(),
         };
@@ -95,8 +97,8 @@ impl Tier {
     }
 
     /// First record at or behind `from` with a timestamp of at least `timestamp_ms`: its offset and its timestamp.
-    /// Opens only objects and batches that may hold it, each batch within `decoded_bytes_max`; what is damaged is
-    /// passed over.
+    /// Opens only objects and batches that may hold it, each batch within `decoded_bytes_max`, and one at a time over all
+    /// searches; what is damaged is passed over.
     pub async fn find_time(
         &self,
         key: PartitionKey,
@@ -332,12 +334,11 @@ impl Object<'_> {
                 let may_hold = header.max_timestamp_ms >= timestamp_ms
                     && header.end_offset() > from
                     && !header.is_control();
-                if may_hold && let Ok(records) = batch.records(decoded_bytes_max) {
-                    let found = records.iter().find(|stored| {
-                        stored.record.timestamp_ms >= timestamp_ms && stored.offset >= from
-                    });
-                    if let Some(found) = found {
-                        return Ok(Some((found.offset, found.record.timestamp_ms)));
+                if may_hold {
+                    let _turn = self.tier.opening().lock().await;
+                    let found = find_in_batch(&batch, from, timestamp_ms, decoded_bytes_max);
+                    if found.is_some() {
+                        return Ok(found);
                     }
                 }
                 at = header.end_offset();
@@ -445,4 +446,20 @@ impl Object<'_> {
             detail: detail.to_owned(),
         }
     }
+}
+
+/// The first record of a batch at or behind `from` with a timestamp of at least `timestamp_ms`. Nothing is found in a
+/// batch that cannot be opened.
+fn find_in_batch(
+    batch: &Batch,
+    from: Offset,
+    timestamp_ms: i64,
+    decoded_bytes_max: usize,
+) -> Option<(Offset, i64)> {
+    let records = batch.records(decoded_bytes_max).ok()?;
+    let fits = |stored: &&StoredRecord| {
+        stored.record.timestamp_ms >= timestamp_ms && stored.offset >= from
+    };
+    let found = records.iter().find(fits)?;
+    Some((found.offset, found.record.timestamp_ms))
 }

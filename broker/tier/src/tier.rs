@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::lock::Mutex;
 use headwater_log::PartitionKey;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
@@ -39,6 +40,7 @@ pub struct Tier {
     page_entries: usize,
     chunks: Cache<(Uuid, u32), Bytes, ChunkWeight, Hasher>,
     meta: Cache<MetaKey, Meta, MetaWeight, Hasher>,
+    opening: Mutex<()>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -119,6 +121,7 @@ impl Tier {
             page_entries: PAGE_ENTRIES,
             chunks: cache(limits.chunk_bytes, CHUNK_BYTES, ChunkWeight),
             meta: cache(limits.meta_bytes, 1_024, MetaWeight),
+            opening: Mutex::new(()),
         }
     }
 
@@ -143,6 +146,11 @@ impl Tier {
     /// The store.
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Held by whoever opens a batch to look for a time in it: what a batch opens to may be large, so they take turns.
+    pub fn opening(&self) -> &Mutex<()> {
+        &self.opening
     }
 
     /// Bytes of segments and of manifests, pages and footers that are in memory.

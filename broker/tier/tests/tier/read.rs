@@ -1,11 +1,64 @@
 //! Reads: limits, time, memory.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::join_all;
-use headwater_tier::TierError;
+use headwater_log::{LogError, ReadSlice, SegmentContext};
+use headwater_record::{Batch, BatchBuilder, Compression, Offset, Record};
+use headwater_tier::limits::CHUNK_BYTES;
+use headwater_tier::{SegmentSource, TierError, UploadJob, Uploaded};
 
-use crate::bench::{Bench, KEY, at, block_on, bytes, tier};
+use crate::bench::{BATCH, Bench, EPOCH, KEY, at, block_on, bytes, tier};
+
+/// A segment of four chunks.
+const WIDE_END: u64 = 60;
+
+fn wide_batch(base: u64) -> Batch {
+    let mut builder = BatchBuilder::new(Compression::None);
+    for offset in base..base + BATCH {
+        let record = Record {
+            value: Some(vec![offset as u8; 60_000].into()),
+            timestamp_ms: offset as i64,
+            ..Record::default()
+        };
+        builder.push(&record).unwrap();
+    }
+    builder.build().unwrap().stamped(at(base), EPOCH)
+}
+
+struct Wide;
+
+#[async_trait]
+impl SegmentSource for Wide {
+    async fn context(&mut self) -> Result<SegmentContext, LogError> {
+        Ok(SegmentContext {
+            epochs: vec![(EPOCH, Offset::ZERO)],
+            ..SegmentContext::default()
+        })
+    }
+
+    async fn read(&mut self, from: Offset) -> Result<ReadSlice, LogError> {
+        Ok(ReadSlice {
+            bytes: wide_batch(from.get()).bytes().clone(),
+            next_offset: from.plus(BATCH),
+        })
+    }
+}
+
+fn upload_wide(bench: &mut Bench) -> Uploaded {
+    let job = UploadJob {
+        key: KEY,
+        leader_epoch: EPOCH,
+        base_offset: at(0),
+        end_offset: at(WIDE_END),
+        start: at(0),
+        upload: bench.draw(),
+    };
+    block_on(bench.tier.upload(&job, &mut Wide)).unwrap()
+}
 
 #[test]
 fn nothing_at_or_above_the_limit_is_given() {
@@ -48,6 +101,83 @@ fn readers_of_one_chunk_share_one_read() {
         2,
         "the footer and the batches"
     );
+}
+
+#[test]
+fn what_was_read_ahead_is_read_without_the_store() {
+    let mut bench = Bench::new();
+    let uploaded = vec![upload_wide(&mut bench), bench.upload(60), bench.upload(70)];
+    bench.commit(uploaded, 0);
+    let objects = [0, 60, 70].map(|offset| bench.object_of(offset));
+    let number = bench.head.unwrap().number;
+    let fresh = |bench: &mut Bench| bench.tier = Arc::new(tier(&bench.store, 8 << 20));
+    let reads = |bench: &Bench| objects.each_ref().map(|object| bench.store.reads(object));
+    let ahead = |bench: &Bench, from, bytes| {
+        block_on(bench.tier.read_ahead(KEY, number, at(from), bytes));
+    };
+
+    // As many chunks as was asked for, and no more.
+    fresh(&mut bench);
+    let before = reads(&bench);
+    ahead(&bench, 0, 2 * CHUNK_BYTES);
+    assert_eq!(reads(&bench)[0] - before[0], 3, "the footer and two chunks");
+    let before = reads(&bench);
+    let slice = bench.read(0, 80, 1 << 20).unwrap();
+    let expected: Bytes = [0, 5, 10]
+        .iter()
+        .flat_map(|&base| wide_batch(base).bytes().to_vec())
+        .collect();
+    assert_eq!(slice.bytes, expected);
+    assert_eq!(reads(&bench), before);
+    bench.read(40, 80, 1).unwrap();
+    assert!(reads(&bench)[0] > before[0], "this was not read ahead");
+
+    // Over the end of the object, to the next one.
+    fresh(&mut bench);
+    ahead(&bench, 55, CHUNK_BYTES);
+    let before = reads(&bench);
+    let slice = bench.read(55, 70, 1 << 20).unwrap();
+    let expected: Bytes = [&wide_batch(55).bytes()[..], &bytes(60, 70)[..]]
+        .concat()
+        .into();
+    assert_eq!(slice.bytes, expected);
+    assert_eq!(reads(&bench), before);
+    bench.read(70, 80, 1).unwrap();
+    assert_eq!(
+        reads(&bench)[2] - before[2],
+        2,
+        "the footer and the batches"
+    );
+}
+
+#[test]
+fn what_is_read_keeps_nothing_alive_of_which_it_is_a_small_part() {
+    let mut bench = Bench::new();
+    let uploaded = vec![upload_wide(&mut bench)];
+    bench.commit(uploaded, 0);
+    bench.tier = Arc::new(tier(&bench.store, 8 << 20));
+    let slice = bench.read(0, WIDE_END, 1).unwrap();
+    assert_eq!(slice.bytes, wide_batch(0).bytes());
+    assert!(slice.bytes.is_unique(), "the chunk belongs to the cache");
+}
+
+#[test]
+fn searches_take_turns_to_open_what_may_be_large_and_reads_do_not_wait_for_them() {
+    let mut bench = Bench::new();
+    bench.fill(3, 3);
+    let number = bench.head.unwrap().number;
+    let tier = bench.tier.clone();
+    let other = block_on(tier.opening().lock());
+    let mut search = pin!(tier.find_time(KEY, number, at(0), 7, 1 << 20));
+    block_on(async {
+        // The store has answered all of it long before.
+        for _ in 0..100 {
+            assert!(futures::poll!(search.as_mut()).is_pending());
+        }
+    });
+    assert_eq!(bench.read(0, 30, 1 << 20).unwrap().bytes, bytes(0, 30));
+    drop(other);
+    assert_eq!(block_on(search).unwrap(), Some((at(7), 7)));
 }
 
 #[test]
