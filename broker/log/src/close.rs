@@ -106,6 +106,8 @@ impl Log {
         });
         if let Err(error) = written {
             tracing::warn!(%error, "state file not written; the log will be scanned when it is opened");
+            // One of an earlier stop may be there.
+            files::remove(&*self.env.disk, &path)?;
         }
         Ok(())
     }

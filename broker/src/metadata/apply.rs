@@ -85,8 +85,14 @@ impl Applier {
             .iter()
             .filter_map(|key| self.start_open(image, *key, clean))
             .collect();
-        for (topic, key, answer) in opening {
-            match answer.blocking_recv() {
+        // The last first: whoever waits for each in turn is woken for each.
+        let opened: Vec<_> = opening
+            .into_iter()
+            .rev()
+            .map(|(topic, key, answer)| (topic, key, answer.blocking_recv()))
+            .collect();
+        for (topic, key, opened) in opened.into_iter().rev() {
+            match opened {
                 Ok(Ok(report)) => self.report(&topic, key, &report),
                 Ok(Err(error)) => self.offline(&topic, key, &error.to_string()),
                 Err(_) => self.offline(&topic, key, "its storage thread has ended"),
