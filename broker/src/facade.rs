@@ -32,6 +32,7 @@ use crate::metadata::MetadataHandle;
 use crate::metrics::Metrics;
 use crate::partition::read::PartitionRef;
 use crate::partition::registry::Registry;
+use crate::partition::tail::TailCache;
 use crate::storage::Storage;
 use crate::tier::BrokerTier;
 
@@ -70,6 +71,7 @@ pub struct Broker {
     fetch_budget: Arc<Semaphore>,
     /// The part of it that reads of the tier have for themselves, and have to do with.
     cold_budget: Arc<Semaphore>,
+    tails: TailCache,
     draining: watch::Receiver<bool>,
     next_stream: AtomicU64,
     next_partition: AtomicU64,
@@ -133,6 +135,7 @@ impl Broker {
             produce_budget: budget(settings.memory.produce_bytes),
             fetch_budget: budget(fetch_bytes - cold_bytes),
             cold_budget: budget(cold_bytes),
+            tails: TailCache::default(),
             settings,
             identity,
             advertised,

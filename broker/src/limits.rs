@@ -165,6 +165,10 @@ pub const JOURNAL_FILES_MIN: usize = 64;
 /// Partitions with data that one fetch reads on the thread that serves it, from memory: 2 MiB are looked at, at most.
 pub const READ_NOW_PARTITIONS_MAX: usize = 8;
 
+/// What the last reads at the ends of partitions may hold for other readers: a part of what the process itself has.
+/// Readers that wait ask within milliseconds, so little is enough.
+pub const TAIL_CACHE_BYTES: u64 = 4 * MIB;
+
 /// What the journal holds is synced where it belongs after this long: deleted segments are held until then.
 pub const JOURNAL_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -75,6 +75,12 @@ impl LogView {
         self.0.end
     }
 
+    /// How often the log had been cut at its end, since it was opened, when the view was taken: two views of one number
+    /// have the same records wherever both have any.
+    pub fn generation(&self) -> u64 {
+        self.0.generation
+    }
+
     /// Whole batches from the one that holds `from`, below `limit` (batches that begin at or above it are left out), at
     /// most `bytes_max` but at least one batch; nothing if `from` is the limit or the end. Every batch is verified by
     /// CRC and context. What lies below the local start, or was dropped since the view was taken, is

@@ -19,6 +19,7 @@ use crate::limits::{
     COLD_READ_BYTES, DECODED_BYTES_MAX, FETCH_STARVED_BYTES, READ_NOW_PARTITIONS_MAX,
 };
 use crate::partition::read::{Bounds, PartitionRef, Position, Resolved};
+use crate::partition::tail::TailCache;
 
 /// Reads many partitions at once.
 pub struct FetchRequest {
@@ -169,7 +170,7 @@ impl Broker {
         let mut reads = self.start_reads(entries).await;
         let mut waiter: Option<Arc<Notify>> = None;
         loop {
-            let read = match read_now(&mut reads, bytes_max, records) {
+            let read = match read_now(&mut reads, bytes_max, records, &self.tails) {
                 Some(traffic) => (reads, traffic),
                 None => blocking(move || read_all(reads, bytes_max, records)).await,
             };
@@ -457,7 +458,12 @@ fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>
 
 /// The same at once, for readers at the end of the log: from memory alone, and only what takes no time worth a thread of
 /// its own. `None`, and nothing has changed, if that does not do.
-fn read_now(reads: &mut [Read], bytes_max: usize, records: bool) -> Option<Traffic> {
+fn read_now(
+    reads: &mut [Read],
+    bytes_max: usize,
+    records: bool,
+    tails: &TailCache,
+) -> Option<Traffic> {
     let mut slices = Vec::with_capacity(reads.len());
     let (mut taken, mut places) = (0, 0);
     for read in &*reads {
@@ -470,7 +476,7 @@ fn read_now(reads: &mut [Read], bytes_max: usize, records: bool) -> Option<Traff
                     return None;
                 }
                 let share = entry.bytes_max.min(bytes_max.saturating_sub(taken));
-                let (slice, bounds) = entry.partition.read_now(*from, share)?;
+                let (slice, bounds) = entry.partition.read_now(*from, share, tails)?;
                 taken += slice.bytes.len();
                 // More may be there than a moment ago: to be opened, or not to fit.
                 if !slice.bytes.is_empty() && (records || taken > bytes_max) {

@@ -1,5 +1,6 @@
 //! A cheap way to a partition: readers look at what it published, writers use its shard's mailbox.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -35,6 +36,8 @@ pub struct Published {
 pub struct PartitionHandle {
     /// Which one.
     pub key: PartitionKey,
+    /// Unlike that of any other handle of this process.
+    pub(super) number: u64,
     mailbox: ShardMailbox,
     published: ArcSwapOption<Published>,
     waiters: Mutex<Vec<Weak<Notify>>>,
@@ -106,8 +109,10 @@ impl Drop for ReplyTo {
 impl PartitionHandle {
     /// A handle that shows nothing until its shard has opened the partition.
     pub fn new(key: PartitionKey, mailbox: ShardMailbox) -> Arc<PartitionHandle> {
+        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
         Arc::new(PartitionHandle {
             key,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             mailbox,
             published: ArcSwapOption::empty(),
             waiters: Mutex::default(),

@@ -5,3 +5,4 @@ pub mod read;
 pub mod registry;
 pub mod shard;
 pub mod syncer;
+pub mod tail;

@@ -6,6 +6,7 @@ use headwater_log::{LogError, ReadSlice};
 use headwater_record::{LeaderEpoch, Offset};
 
 use super::handle::{PartitionHandle, Published};
+use super::tail::{TailCache, TailRead};
 use crate::error::BrokerError;
 use crate::limits::DECODED_BYTES_MAX;
 
@@ -158,8 +159,14 @@ impl PartitionRef {
         Ok((slice, bounds))
     }
 
-    /// The same at once, without ever waiting for the disk; `None` if [`PartitionRef::read`] has to.
-    pub fn read_now(&self, from: Offset, bytes_max: usize) -> Option<(ReadSlice, Bounds)> {
+    /// The same at once, without ever waiting for the disk; `None` if [`PartitionRef::read`] has to. What another reader
+    /// has read just before is not read again.
+    pub fn read_now(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        tails: &TailCache,
+    ) -> Option<(ReadSlice, Bounds)> {
         let published = self.handle.published()?;
         let bounds = published.bounds();
         let slice = match from == bounds.high_watermark {
@@ -167,9 +174,18 @@ impl PartitionRef {
                 bytes: bytes::Bytes::new(),
                 next_offset: from,
             },
-            false => published
-                .view
-                .read_now(from, bounds.high_watermark, bytes_max)?,
+            // Deleted since it was read.
+            false if from < bounds.log_start => return None,
+            false => {
+                let (view, limit) = (&published.view, bounds.high_watermark);
+                let name = TailRead {
+                    handle: self.handle.number,
+                    generation: view.generation(),
+                    from,
+                    limit,
+                };
+                tails.get(name, bytes_max, || view.read_now(from, limit, bytes_max))?
+            }
         };
         Some((slice, bounds))
     }

@@ -16,6 +16,8 @@ use prometheus_client::registry::Registry;
 use uuid::Uuid;
 
 use super::super::handle::ReplyRoute;
+use super::super::read::PartitionRef;
+use super::super::tail::TailCache;
 use super::*;
 
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -198,6 +200,33 @@ fn on_a_full_disk_copies_of_what_is_in_the_tier_go_and_nothing_else_does() {
 struct Gated {
     disk: Arc<dyn Disk>,
     gate: Arc<Gate>,
+}
+
+#[test]
+fn what_readers_at_the_end_share_is_not_shown_once_it_is_deleted() {
+    let bench = Bench::start();
+    bench.append().unwrap();
+    bench.append().unwrap();
+    let partition = PartitionRef {
+        topic: "default/orders".into(),
+        partition: 0,
+        handle: bench.handle.clone(),
+    };
+    let tails = TailCache::default();
+    let read = |from| {
+        let read = partition.read_now(Offset::new(from), 1 << 20, &tails);
+        read.map(|(slice, _)| (slice.bytes.as_ptr(), slice.next_offset.get()))
+    };
+    let (first, next) = read(0).unwrap();
+    assert_eq!(next, 2);
+    assert_eq!(read(0), Some((first, 2)), "the same bytes, not read again");
+    bench.append().unwrap();
+    assert_eq!(read(0).map(|(_, next)| next), Some(3));
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let deleted = bench.handle.delete_records(Some(Offset::new(1)));
+    runtime.unwrap().block_on(deleted).unwrap();
+    assert_eq!(read(0), None);
+    assert_eq!(read(1).map(|(_, next)| next), Some(3));
 }
 
 #[derive(Default)]
