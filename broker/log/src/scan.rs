@@ -9,6 +9,7 @@ use crate::epochs::Epochs;
 use crate::limits::{BATCH_BYTES_MAX, SCAN_CHUNK_BYTES};
 use bytes::Bytes;
 use headwater_record::{Batch, BatchHeader, Offset};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,17 +75,20 @@ impl ChunkReader {
         }
         let left = self.limit.saturating_sub(position);
         let wanted = (len.max(self.chunk_bytes) as u64).min(left) as usize;
-        let mut buffer = vec![0; wanted];
-        let read = match self.source {
-            Source::Disk => self.file.read_at(&mut buffer, position),
-            Source::Memory => self.file.read_at_now(&mut buffer, position),
-            Source::Medium => self.file.read_at_medium(&mut buffer, position),
+        let into_zeros = |read: &dyn Fn(&mut [u8]) -> io::Result<usize>| {
+            let mut bytes = vec![0; wanted];
+            let got = read(&mut bytes)?;
+            bytes.truncate(got);
+            Ok(bytes)
         };
-        let got = read.map_err(LogError::io("read", &self.path))?;
-        buffer.truncate(got);
-        self.chunk = buffer.into();
+        let read = match self.source {
+            Source::Disk => self.file.read_vec(wanted, position),
+            Source::Memory => into_zeros(&|bytes| self.file.read_at_now(bytes, position)),
+            Source::Medium => into_zeros(&|bytes| self.file.read_at_medium(bytes, position)),
+        };
+        self.chunk = read.map_err(LogError::io("read", &self.path))?.into();
         self.chunk_position = position;
-        Ok(self.chunk.slice(..len.min(got)))
+        Ok(self.chunk.slice(..len.min(self.chunk.len())))
     }
 
     fn held(&self, position: u64, len: usize) -> Option<Bytes> {

@@ -6,6 +6,7 @@
 )]
 
 use super::{Disk, DiskFile, DiskSpace, check_path};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use std::fs::File;
@@ -173,6 +174,21 @@ impl DiskFile for OsFile {
         Ok(done)
     }
 
+    fn read_vec(&self, len: usize, position: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = position + bytes.len() as u64;
+            let read =
+                retry_on_intr(|| rustix::io::pread(&self.file, spare_capacity(&mut bytes), at))?;
+            if read == 0 {
+                break;
+            }
+        }
+        // There may be room for more than was asked for.
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     fn read_at_now(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -269,6 +285,20 @@ mod tests {
             made.set(made.get() + 1);
             OsDisk::open(&dir.path().join(format!("data/{}", made.get()))).unwrap()
         });
+    }
+
+    #[test]
+    fn after_a_failed_sync_all_fail() {
+        // A pipe cannot be synced.
+        let (reader, _writer) = io::pipe().unwrap();
+        let file = OsFile {
+            file: File::from(std::os::fd::OwnedFd::from(reader)),
+            sync_has_failed: Mutex::new(false),
+        };
+        let first = file.sync().unwrap_err();
+        assert_eq!(first.kind(), io::ErrorKind::InvalidInput);
+        let second = file.sync().unwrap_err();
+        assert_eq!(second.to_string(), "an earlier sync of this file failed");
     }
 
     #[test]

@@ -114,6 +114,15 @@ fn a_read_is_short_only_at_the_end(disk: &dyn Disk) {
     assert_eq!(file.read_at(&mut buf, 19_950).expect("a read"), 50);
     assert_eq!(file.read_at(&mut buf, 20_000).expect("a read"), 0);
     assert_eq!(file.read_at(&mut buf, 1 << 40).expect("a read"), 0);
+    for (len, position, wanted) in [
+        (0, 0, 0),
+        (7_000, 9_000, 7_000),
+        (100, 19_950, 50),
+        (100, 20_000, 0),
+    ] {
+        let read = file.read_vec(len, position as u64).expect("a read");
+        assert_eq!(read, bytes[position..position + wanted]);
+    }
     assert_eq!(file.read_at_medium(&mut buf, 20_000).expect("a read"), 0);
     assert_eq!(file.read_at_medium(&mut [], 0).expect("a read"), 0);
 }
