@@ -143,17 +143,22 @@ impl Head {
 /// One thing that a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
-    Run {
-        key: PartitionKey,
-        base: Offset,
-        position: u64,
-        end: Offset,
-        /// In the frame.
-        bytes: Range<usize>,
-    },
-    Forget {
-        key: PartitionKey,
-    },
+    Run(Run),
+    Forget { key: PartitionKey },
+}
+
+/// Bytes of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) key: PartitionKey,
+    /// Where the segment begins.
+    pub(super) base: Offset,
+    /// Where the bytes belong in it.
+    pub(super) position: u64,
+    /// Where they end the log.
+    pub(super) end: Offset,
+    /// In the frame.
+    pub(super) bytes: Range<usize>,
 }
 
 /// What a frame that verifies says; `None` if that is not what we write.
@@ -171,13 +176,13 @@ pub(super) fn items(frame: &[u8]) -> Option<Vec<Item>> {
         frame.get(bytes.clone())?;
         at = bytes.end;
         items.push(match kind {
-            KIND_RUN => Item::Run {
+            KIND_RUN => Item::Run(Run {
                 key,
                 base,
                 position,
                 end,
                 bytes,
-            },
+            }),
             KIND_FORGET => Item::Forget { key },
             _ => return None,
         });

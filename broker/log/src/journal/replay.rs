@@ -1,7 +1,7 @@
 //! After a crash: what the journals hold goes back to the segments.
 
 use super::JOURNAL_DIR;
-use super::frame::{self, ALIGN_BYTES, BlockHead, HEAD_BYTES, Head, Item};
+use super::frame::{self, ALIGN_BYTES, BlockHead, HEAD_BYTES, Head, Item, Run};
 use crate::files::{self, LOG};
 use crate::{Disk, DiskFile, LogError, MarkState, MarkStore, PartitionKey};
 use headwater_record::Offset;
@@ -33,11 +33,12 @@ type Segments = HashMap<PathBuf, Option<Arc<dyn DiskFile>>>;
 /// Segments that are open at once.
 const SEGMENTS_OPEN_MAX: usize = 512;
 
-/// A frame and where it is.
+/// A frame, where it is, and what it takes back: small, for the frames of a whole journal are held.
 struct Found {
     head: Head,
     block: usize,
     position: u64,
+    forgotten: Vec<PartitionKey>,
 }
 
 /// Reads all journals, writes to segments and marks what they hold, and removes them.
@@ -110,45 +111,28 @@ impl Replay<'_> {
         }
         let mut forgotten: HashMap<PartitionKey, u64> = HashMap::new();
         for frame in &found {
-            let bytes = read(blocks, frame)?;
-            for item in items(blocks, frame, &bytes)? {
-                if let Item::Forget { key } = item {
-                    forgotten.insert(key, frame.head.number);
-                }
-            }
+            let number = frame.head.number;
+            forgotten.extend(frame.forgotten.iter().map(|key| (*key, number)));
         }
         for frame in &found {
             self.report.frames += 1;
-            let bytes = read(blocks, frame)?;
-            for item in items(blocks, frame, &bytes)? {
-                let Item::Run {
-                    key,
-                    base,
-                    position,
-                    end,
-                    bytes: range,
-                } = item
-                else {
-                    continue;
-                };
-                let counts = forgotten.get(&key).is_none_or(|at| *at < frame.head.number);
-                if let (true, Some(run)) = (counts, bytes.get(range)) {
-                    self.run(key, base, position, end, run)?;
+            let (path, file) = blocks.get(frame.block).expect("it was found in a block");
+            let bytes = read(path, &**file, frame)?;
+            for item in items(path, frame.position, &bytes)? {
+                let Item::Run(run) = item else { continue };
+                let last = forgotten.get(&run.key);
+                if last.is_none_or(|last| *last < frame.head.number) {
+                    self.run(&run, &bytes)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn run(
-        &mut self,
-        key: PartitionKey,
-        base: Offset,
-        position: u64,
-        end: Offset,
-        bytes: &[u8],
-    ) -> Result<(), LogError> {
-        let path = files::at_offset(key, base, LOG);
+    fn run(&mut self, run: &Run, frame: &[u8]) -> Result<(), LogError> {
+        let bytes = frame.get(run.bytes.clone());
+        let bytes = bytes.expect("what a frame says lies in it");
+        let path = files::at_offset(run.key, run.base, LOG);
         let segment = match self.segments.get(&path) {
             Some(segment) => segment,
             None => {
@@ -166,11 +150,11 @@ impl Replay<'_> {
         let Some(segment) = segment else {
             return Ok(());
         };
-        let written = segment.write_at(&[bytes], position);
+        let written = segment.write_at(&[bytes], run.position);
         written.map_err(LogError::io("write", &path))?;
         self.report.bytes += bytes.len() as u64;
-        let last = self.ends.entry(key).or_insert(end);
-        *last = end.max(*last);
+        let last = self.ends.entry(run.key).or_insert(run.end);
+        *last = run.end.max(*last);
         Ok(())
     }
 
@@ -251,18 +235,24 @@ fn frames(
             let path = path.to_owned();
             return Err(LogError::Damaged { path, detail });
         }
+        let position = at as u64;
+        let items = items(path, position, rest.get(..head.len).unwrap_or_default())?;
+        let forgotten = items.iter().filter_map(|item| match item {
+            Item::Forget { key } => Some(*key),
+            Item::Run(_) => None,
+        });
         found.push(Found {
             head,
             block,
-            position: at as u64,
+            position,
+            forgotten: forgotten.collect(),
         });
         at += head.len.next_multiple_of(ALIGN_BYTES);
     }
     Ok(found)
 }
 
-fn read(blocks: &[Block], frame: &Found) -> Result<Vec<u8>, LogError> {
-    let (path, file) = blocks.get(frame.block).expect("it was found in a block");
+fn read(path: &Path, file: &dyn DiskFile, frame: &Found) -> Result<Vec<u8>, LogError> {
     let mut bytes = vec![0; frame.head.len];
     let got = file.read_at(&mut bytes, frame.position);
     let got = got.map_err(LogError::io("read", path))?;
@@ -270,14 +260,10 @@ fn read(blocks: &[Block], frame: &Found) -> Result<Vec<u8>, LogError> {
     Ok(bytes)
 }
 
-fn items(blocks: &[Block], frame: &Found, bytes: &[u8]) -> Result<Vec<Item>, LogError> {
-    let (path, _) = blocks.get(frame.block).expect("it was found in a block");
-    frame::items(bytes).ok_or_else(|| LogError::Damaged {
-        path: path.clone(),
-        detail: format!(
-            "byte {}: a frame that verifies says nothing known",
-            frame.position
-        ),
+fn items(path: &Path, position: u64, frame: &[u8]) -> Result<Vec<Item>, LogError> {
+    frame::items(frame).ok_or_else(|| LogError::Damaged {
+        path: path.to_owned(),
+        detail: format!("byte {position}: a frame that verifies says nothing known"),
     })
 }
 

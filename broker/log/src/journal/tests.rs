@@ -1,4 +1,4 @@
-use super::frame::{BlockHead, Draft, HEAD_BYTES, Head, Item, head, items};
+use super::frame::{BlockHead, Draft, HEAD_BYTES, Head, Item, Run, head, items};
 use crate::PartitionKey;
 use headwater_record::Offset;
 use uuid::Uuid;
@@ -30,11 +30,11 @@ fn a_frame_says_what_was_put_into_it() {
     assert_eq!(found, expected);
     let items = items(&frame[..len]).unwrap();
     let [
-        Item::Run {
+        Item::Run(Run {
             bytes,
             position: 900,
             ..
-        },
+        }),
         Item::Forget { key: KEY },
     ] = items.as_slice()
     else {
