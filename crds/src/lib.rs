@@ -1,11 +1,13 @@
 //! The resources that people declare: [`Cluster`] and [`Topic`] in `headwater.dev/v1alpha1`.
 //!
-//! Types, their schema and the words of their status; no client and no logic of the reconcilers.
+//! Types, their schema, the words of their status and of what a change of a Topic does; no client and no logic of the
+//! reconcilers.
 //! The YAML beside `src` is made from these types by `cargo xtask codegen` and holds every rule
 //! that needs nothing but the resource itself, so that most mistakes are refused at `kubectl apply`.
 
 mod cluster;
 mod conditions;
+mod keeping;
 mod limits;
 mod names;
 mod quantity;
@@ -20,6 +22,7 @@ pub use cluster::{
 pub use conditions::{
     READY, RECONCILING, Reason, STALLED, Verdict, condition, is_ready, ready_reason, set_conditions,
 };
+pub use keeping::{Effect, Keeping, Units, delete_effect, move_effect};
 pub use names::{
     CLUSTER_FINALIZER, FIELD_MANAGER, GROUP, LEASE_SELECTOR, TOPIC_FINALIZER, VERSION,
     internal_secret_name,

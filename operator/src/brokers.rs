@@ -99,6 +99,13 @@ pub trait Brokers: Send + Sync + 'static {
         topic: v1::Topic,
         paths: Vec<String>,
     ) -> Answer<v1::Topic>;
+    /// What that would make of the topic; nothing is changed.
+    fn try_update_topic(
+        &self,
+        at: &BrokerEndpoint,
+        topic: v1::Topic,
+        paths: Vec<String>,
+    ) -> Answer<v1::Topic>;
     /// Deletes the topic of that name if it has that id. Whether there was one.
     fn delete_topic(&self, at: &BrokerEndpoint, name: String, topic_id: String) -> Answer<bool>;
     /// The partitions of a topic.
@@ -186,6 +193,29 @@ impl Tonic {
         }
         .boxed()
     }
+
+    fn update(
+        &self,
+        at: &BrokerEndpoint,
+        topic: v1::Topic,
+        paths: Vec<String>,
+        validate_only: bool,
+    ) -> Answer<v1::Topic> {
+        let request = v1::UpdateTopicRequest {
+            topic: Some(topic),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            validate_only,
+        };
+        self.call(at, async move |connection| {
+            required(
+                topics(connection)
+                    .update_topic(request)
+                    .await?
+                    .into_inner()
+                    .topic,
+            )
+        })
+    }
 }
 
 fn topics(connection: Connection) -> TopicServiceClient<Connection> {
@@ -266,20 +296,16 @@ impl Brokers for Tonic {
         topic: v1::Topic,
         paths: Vec<String>,
     ) -> Answer<v1::Topic> {
-        let request = v1::UpdateTopicRequest {
-            topic: Some(topic),
-            update_mask: Some(prost_types::FieldMask { paths }),
-            validate_only: false,
-        };
-        self.call(at, async move |connection| {
-            required(
-                topics(connection)
-                    .update_topic(request)
-                    .await?
-                    .into_inner()
-                    .topic,
-            )
-        })
+        self.update(at, topic, paths, false)
+    }
+
+    fn try_update_topic(
+        &self,
+        at: &BrokerEndpoint,
+        topic: v1::Topic,
+        paths: Vec<String>,
+    ) -> Answer<v1::Topic> {
+        self.update(at, topic, paths, true)
     }
 
     fn delete_topic(&self, at: &BrokerEndpoint, name: String, topic_id: String) -> Answer<bool> {

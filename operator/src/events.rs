@@ -1,5 +1,6 @@
 //! Events: one for each thing that a person would ask about.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
@@ -48,11 +49,30 @@ async fn publish<K: Resource<DynamicType = ()>>(
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    if let Err(error) = context
-        .recorder
-        .publish(&event, &about.object_ref(&()))
-        .await
-    {
+    // Of events with one reason about one version of a resource the API server keeps the first, and counts the others.
+    let reference = ObjectReference {
+        resource_version: about.meta().resource_version.clone(),
+        ..about.object_ref(&())
+    };
+    if let Err(error) = context.recorder.publish(&event, &reference).await {
         tracing::warn!(%error, reason, "an event could not be published");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{context, deleted_cluster};
+
+    #[tokio::test]
+    async fn what_is_said_of_another_version_of_a_resource_is_another_event() {
+        let (context, log) = context(Vec::new());
+        let mut cluster = deleted_cluster();
+        for (version, note) in [("7", "one"), ("7", "one"), ("8", "two")] {
+            cluster.metadata.resource_version = Some(version.to_owned());
+            normal(&context, &cluster, "Changed", note.to_owned()).await;
+        }
+        let told = log.events().into_iter().map(|[_, _, note]| note);
+        assert_eq!(told.collect::<Vec<_>>(), ["one", "two"]);
     }
 }

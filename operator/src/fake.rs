@@ -27,6 +27,19 @@ impl Log {
         asked.into_iter().filter(is_write).collect()
     }
 
+    /// Type, reason and note of each event.
+    pub(crate) fn events(&self) -> Vec<[String; 3]> {
+        let asked = self.0.lock().unwrap().clone();
+        let events = asked
+            .into_iter()
+            .filter(|(method, path, _)| method == "POST" && path.contains("/events"));
+        let text =
+            |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        events
+            .map(|(_, _, event)| ["type", "reason", "note"].map(|field| text(&event, field)))
+            .collect()
+    }
+
     /// `METHOD last-part-of-path` of each write.
     pub(crate) fn summary(&self) -> Vec<String> {
         let last = |path: &str| {

@@ -2,6 +2,7 @@
 
 mod delete;
 mod dereference;
+mod effect;
 mod plan;
 mod status;
 #[cfg(test)]
@@ -170,6 +171,7 @@ async fn converge(
         .status
         .as_ref()
         .and_then(|status| status.topic_id.clone());
+    let before = actual.as_ref().and_then(|topic| topic.effective_config);
     let actual = match plan::plan(valid, actual) {
         Step::Nothing(actual) => actual,
         Step::Create(wanted) => {
@@ -193,6 +195,14 @@ async fn converge(
             paths,
             summary,
         } => {
+            if effect::is_possible(&paths) {
+                let after = brokers.try_update_topic(at, wanted.clone(), paths.clone());
+                let after = after.await?.effective_config.unwrap_or_default();
+                let before = before.unwrap_or_default();
+                if let Some(told) = effect::told(&before, &after, valid.has_tier) {
+                    told.publish(context, topic).await;
+                }
+            }
             let updated = brokers.update_topic(at, wanted, paths).await?;
             let was_so = topic.status.as_ref().is_some_and(|status| {
                 headwater_crds::is_ready(&status.conditions, topic.metadata.generation)

@@ -108,7 +108,7 @@ fn effective(topic: &v1::Topic) -> EffectiveTopic {
     }
 }
 
-fn retention_time(ms: i64) -> String {
+pub(super) fn retention_time(ms: i64) -> String {
     match ms {
         -1 => "forever".to_owned(),
         0 => "0s".to_owned(),
@@ -132,7 +132,7 @@ fn retention_size(bytes: i64) -> String {
     }
 }
 
-fn size(bytes: i64) -> String {
+pub(super) fn size(bytes: i64) -> String {
     in_units(
         bytes,
         &[

@@ -1,5 +1,6 @@
 //! Topics in, requests and conditions out.
 
+mod effects;
 mod refusals;
 
 use std::sync::Arc;

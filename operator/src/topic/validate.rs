@@ -21,6 +21,8 @@ pub(super) struct ValidTopic {
     pub(super) replication_factor: Option<i32>,
     /// All of it: what is absent shall have the default.
     pub(super) config: v1::TopicConfig,
+    /// Whether the cluster has a tier.
+    pub(super) has_tier: bool,
 }
 
 /// Why it cannot be asked for.
@@ -107,6 +109,7 @@ pub(super) fn validate(topic: &Topic, found: &Found) -> Result<ValidTopic, Refus
         partitions: spec.partitions,
         replication_factor: spec.replication_factor,
         config,
+        has_tier: cluster.spec.tier.is_some(),
     })
 }
 

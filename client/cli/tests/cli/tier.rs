@@ -72,6 +72,7 @@ impl Shared {
                 tiering: Some(config.tiering.unwrap_or(true)),
                 local_retention_ms: Some(config.local_retention_ms.unwrap_or(86_400_000)),
                 local_retention_bytes: Some(config.local_retention_bytes.unwrap_or(-1)),
+                retention_ms: Some(config.retention_ms.unwrap_or(604_800_000)),
                 ..v1::TopicConfig::default()
             }),
             revision: 7,
@@ -256,6 +257,22 @@ fn turning_tiering_off_wants_a_yes_and_a_dry_run_only_tells() {
         .exits(0)
         .says("go 1d after the records were appended");
     assert_eq!(fake.tiering(), None);
+}
+
+#[test]
+fn a_shorter_retention_tells_what_is_deleted_and_a_longer_one_is_only_done() {
+    // With a tier or without: the records are deleted wherever they are.
+    for has_tier in [true, false] {
+        let fake = Fake::start(has_tier, Vec::new());
+        let edit = |retention| fake.run(&["topic", "edit", "orders", "--retention", retention]);
+        edit("1d")
+            .exits(0)
+            .says("records are deleted 1d after they were appended")
+            .says("do not come back");
+        let longer = edit("forever").exits(0);
+        assert!(!longer.stderr.contains("deleted"), "{}", longer.stderr);
+        assert!(!longer.stderr.contains("no tier"), "{}", longer.stderr);
+    }
 }
 
 #[test]

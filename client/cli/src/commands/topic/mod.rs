@@ -162,7 +162,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
                 config: Some(settings.config()),
                 ..Topic::default()
             };
-            if settings.moves_records() {
+            if settings.moves_records() || settings.deletes_records() {
                 let told = yes || dry_run;
                 tiering::announce(&admin, session, &mut wanted, &paths, told).await?;
             }

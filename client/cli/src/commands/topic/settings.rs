@@ -150,6 +150,11 @@ impl SettingArgs {
             || self.local_retention_bytes.is_some()
     }
 
+    /// Whether anything was given that decides how long there are records.
+    pub(crate) fn deletes_records(&self) -> bool {
+        self.retention.is_some() || self.retention_bytes.is_some()
+    }
+
     /// The API's paths of what was given, values and defaults alike.
     pub(crate) fn paths(&self) -> Vec<&'static str> {
         let given = [

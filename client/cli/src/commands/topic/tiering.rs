@@ -1,22 +1,19 @@
-//! What a change of tiering or of local retention will do, said before it is done.
+//! What a change of tiering or of a retention will do, said before it is done.
 
 use std::time::Duration;
 
 use headwater_client::Admin;
 use headwater_client::types::{Topic, TopicConfig};
+use headwater_crds::{Effect, Keeping, Units, delete_effect, move_effect};
 
 use crate::failure::Outcome;
 use crate::session::Session;
 use crate::units::{show_bytes, show_duration};
 
-/// What will happen.
-#[derive(Debug, PartialEq, Eq)]
-struct Effect {
-    /// For people, after the name of the topic.
-    says: String,
-    /// Whether that is better asked than told.
-    asks: bool,
-}
+const UNITS: Units = Units {
+    time: |ms| show_duration(Duration::from_millis(ms)),
+    size: show_bytes,
+};
 
 /// Says what changing `wanted` at `paths` will do, and asks where it is not harmless, unless `yes`.
 /// From then on the change is conditional: what was said is what is done.
@@ -32,7 +29,12 @@ pub(super) async fn announce(
     let after = admin.update_topic(wanted.clone(), paths, true).await;
     let after = after.map_err(|error| super::failed("change", &wanted.name, &error))?;
     let config = |topic: &Topic| topic.effective_config.unwrap_or_default();
-    let Some(effect) = effect(&config(&before), &config(&after)) else {
+    let (is, shall) = (config(&before), config(&after));
+    let says = |effect: &Effect| format!("{}: {}", before.name, effect.says);
+    if let Some(effect) = deleted(&is, &shall) {
+        session.talk.note(says(&effect));
+    }
+    let Some(effect) = effect(&is, &shall) else {
         return Ok(());
     };
     // A broker that cannot say counts as one with a tier: better said in vain.
@@ -43,7 +45,7 @@ pub(super) async fn announce(
         session.talk.note(note);
         return Ok(());
     }
-    let says = format!("{}: {}", before.name, effect.says);
+    let says = says(&effect);
     if effect.asks && !yes {
         return session.talk.confirm(&format!("{says}. Go on?"), false);
     }
@@ -51,75 +53,23 @@ pub(super) async fn announce(
     Ok(())
 }
 
-/// What going from one to the other does; `None` if nothing of this kind changes.
+/// What going from one to the other does to what is where; `None` if nothing of this kind changes.
 fn effect(before: &TopicConfig, after: &TopicConfig) -> Option<Effect> {
-    let tells = |says: String| Some(Effect { says, asks: false });
-    let bounds = |config: &TopicConfig| {
-        (
-            bound(config.local_retention_ms),
-            bound(config.local_retention_bytes),
-        )
-    };
-    let (old, new) = (bounds(before), bounds(after));
-    match (before.tiering(), after.tiering()) {
-        (true, false) => Some(Effect {
-            says: "turning tiering off: nothing more is uploaded; what is in the tier stays there \
-                   and stays readable until retention takes it; everything newer stays on the \
-                   brokers' disks until retention takes it, which needs the room"
-                .to_owned(),
-            asks: true,
-        }),
-        (false, true) => tells(format!(
-            "turning tiering on: sealed segments are uploaded to the tier; their copies on the \
-             brokers' disks go {}, and are read from the tier from then on",
-            when(after)
-        )),
-        _ if old == new => None,
-        (false, false) => tells(
-            "tiering is off for this topic, so local retention only counts for what was uploaded \
-             before"
-                .to_owned(),
-        ),
-        (true, true) if new.0 <= old.0 && new.1 <= old.1 => tells(format!(
-            "copies on the brokers' disks of what is in the tier go {}; they are read from the \
-             tier from then on, and do not come back when this is taken back",
-            when(after)
-        )),
-        (true, true) => tells(format!(
-            "copies on the brokers' disks of what is in the tier go {}; those that are gone \
-             already do not come back and are read from the tier",
-            when(after)
-        )),
-    }
+    move_effect(&keeping(before), &keeping(after), UNITS)
 }
 
-/// A bound that can be compared: none is the largest.
-fn bound(given: Option<i64>) -> u64 {
-    given
-        .and_then(|value| u64::try_from(value).ok())
-        .unwrap_or(u64::MAX)
+/// What going from one to the other deletes.
+fn deleted(before: &TopicConfig, after: &TopicConfig) -> Option<Effect> {
+    delete_effect(&keeping(before), &keeping(after), UNITS)
 }
 
-/// When copies go.
-fn when(config: &TopicConfig) -> String {
-    let time = |ms| {
-        let time = show_duration(Duration::from_millis(ms));
-        format!("{time} after the records were appended")
-    };
-    let size = |bytes| {
-        let size = show_bytes(bytes);
-        format!("while a partition takes more than {size} on a disk")
-    };
-    let (ms, bytes) = (
-        bound(config.local_retention_ms),
-        bound(config.local_retention_bytes),
-    );
-    match (ms, bytes) {
-        (0, _) | (_, 0) => "as soon as they are in the tier".to_owned(),
-        (u64::MAX, u64::MAX) => "only when retention takes the records".to_owned(),
-        (ms, u64::MAX) => time(ms),
-        (u64::MAX, bytes) => size(bytes),
-        (ms, bytes) => format!("{}, and earlier {}", time(ms), size(bytes)),
+fn keeping(config: &TopicConfig) -> Keeping {
+    Keeping {
+        tiering: config.tiering(),
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        local_retention_ms: config.local_retention_ms,
+        local_retention_bytes: config.local_retention_bytes,
     }
 }
 
