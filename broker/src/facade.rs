@@ -8,6 +8,7 @@ mod admin;
 mod consume;
 mod health;
 mod produce;
+mod room;
 mod tier;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use headwater_core::metadata::{Image, Topic};
 use headwater_core::names::TopicName;
 pub use health::{Finding, Findings, Severity, damage};
 pub use produce::{ProduceRequest, Produced, RecordsRequest, StreamBatch};
+pub(crate) use room::REMEDY as ROOM_REMEDY;
 pub use tier::{PartitionTier, VerifyEvent};
 use tokio::sync::{Semaphore, watch};
 

@@ -10,6 +10,7 @@ use headwater_core::ids::TopicId;
 use headwater_tier::Failure;
 
 use super::Broker;
+use super::room::{self, TierRoom};
 use crate::limits::{TIER_BACKLOG_TOLERATED, TIER_FAILING_TOLERATED};
 
 /// How bad a finding is.
@@ -208,6 +209,15 @@ impl Broker {
         findings
     }
 
+    fn tier_room(&self) -> Option<TierRoom> {
+        let tier = self.tier.as_ref()?;
+        let backlog_bytes = tier.state.facts().backlog_bytes;
+        Some(match tier.eager {
+            true => TierRoom::Shared,
+            false => TierRoom::Elsewhere { backlog_bytes },
+        })
+    }
+
     /// Records that are in a tier alone, while this broker has none.
     fn tier_missing(&self) -> Option<Finding> {
         let image = self.image();
@@ -250,8 +260,7 @@ impl Broker {
                 reason: "STORAGE_FULL",
                 subject: data_dir,
                 message: "free space is below the low water mark; produce is refused".to_owned(),
-                remedy: "delete records or topics, shorten retention, or grow the volume"
-                    .to_owned(),
+                remedy: room::remedy(self.tier_room()),
             });
         }
         if self.clock.is_suspect() {

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::error::BrokerError;
+use crate::facade::ROOM_REMEDY;
 
 /// `ErrorInfo.domain` of everything that we say.
 pub(super) const DOMAIN: &str = "headwater.dev";
@@ -279,11 +280,11 @@ fn refusal_facts(refusal: &Refusal, message: String) -> Facts {
                 .retry(RETRY_AFTER)
         }
         Refusal::StorageFull => {
-            let remedy = "delete records or topics, shorten retention, or grow the volume";
+            let tier = "GetHealth says what waits for the tier";
             Facts::new(
                 Code::ResourceExhausted,
                 "STORAGE_FULL",
-                format!("{message}: {remedy}"),
+                format!("{message}: {ROOM_REMEDY}; {tier}"),
             )
             .retry(RETRY_AFTER_FULL)
         }

@@ -170,7 +170,8 @@ fn remedy(error: &Error, reason: &str) -> Option<String> {
                 .to_owned()
         }
         "STORAGE_FULL" => "free space on the broker's disk: shorten retention with `headwater \
-                           topic edit TOPIC --retention 1d`, or `headwater topic delete-records`"
+                           topic edit TOPIC --retention 1d`, or `headwater topic delete-records`; \
+                           `headwater cluster health` says whether it waits for the tier"
             .to_owned(),
         "TIER_NOT_CONFIGURED" => "set tier.url in the broker's configuration, or spec.tier of the \
                                   Cluster in Kubernetes"
