@@ -9,12 +9,14 @@ mod history;
 pub mod kubernetes;
 mod load;
 mod program;
+mod small_disk;
 mod versitygw;
 
 pub use broker::{Broker, BrokerOptions, free_port};
 pub use history::{History, read_all};
 pub use load::Load;
-pub use program::{Program, headwater, headwater_at_home, sample_day};
+pub use program::{Program, all_flights, headwater, headwater_at_home, sample_day};
+pub use small_disk::SmallDisk;
 pub use versitygw::{Account, Versitygw};
 
 /// Whether everything may run. If not, says what the test would need besides

@@ -108,6 +108,16 @@ pub fn sample_day() -> PathBuf {
     repository().join("examples/data/flights-2013-01-01.ndjson")
 }
 
+/// The file with all flights of 2013, one record a line, as `HEADWATER_FLIGHTS` names it; without it
+/// a word that what needs all of them does not run.
+pub fn all_flights() -> Option<PathBuf> {
+    let given = std::env::var_os("HEADWATER_FLIGHTS").map(PathBuf::from);
+    if given.is_none() {
+        eprintln!("not run: needs the whole file of flights, named by HEADWATER_FLIGHTS");
+    }
+    given
+}
+
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()

@@ -7,6 +7,7 @@ mod positions;
 mod reading;
 mod restart;
 mod retention;
+mod same_disk;
 mod topic_settings;
 
 use std::collections::HashSet;

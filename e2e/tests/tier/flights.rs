@@ -1,9 +1,8 @@
 //! Flights, in the order of their departure.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use headwater_e2e::sample_day;
+use headwater_e2e::{all_flights, sample_day};
 
 /// How often the committed day is repeated where the year is not at hand.
 const DAYS: i64 = 60;
@@ -11,12 +10,11 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// What every line begins with.
 const TIMESTAMP: &str = "{\"timestamp_ms\":";
 
-/// All of 2013, or the committed day on many days.
+/// All of 2013; without them the committed day on many days, and a word that it is no more.
 pub(crate) fn many() -> String {
-    let day = || repeated(&std::fs::read_to_string(sample_day()).unwrap());
-    match std::env::var_os("HEADWATER_FLIGHTS") {
-        Some(path) => std::fs::read_to_string(Path::new(&path)).unwrap(),
-        None => day(),
+    match all_flights() {
+        Some(path) => std::fs::read_to_string(path).unwrap(),
+        None => repeated(&std::fs::read_to_string(sample_day()).unwrap()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use headwater_client::types::{Finding, PartitionTierStatus};
-use headwater_e2e::{Account, Broker, BrokerOptions, headwater};
+use headwater_e2e::{Account, Broker, BrokerOptions, SmallDisk, headwater};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How long uploads may take to catch up.
@@ -57,7 +57,8 @@ impl Credentials {
     }
 }
 
-fn bucket_settings(url: &str, credentials: &Credentials) -> [String; 2] {
+/// What a broker needs to know of a bucket.
+pub(crate) fn bucket_settings(url: &str, credentials: &Credentials) -> [String; 2] {
     let folder = credentials.path().display();
     [
         format!("tier.url={url}"),
@@ -65,7 +66,7 @@ fn bucket_settings(url: &str, credentials: &Credentials) -> [String; 2] {
     ]
 }
 
-/// A broker with a tier that drops its own copies as soon as it may.
+/// A broker with a tier. It drops its own copies as soon as it may, unless something else is said.
 pub(crate) struct Stage {
     /// The broker.
     pub(crate) broker: Broker,
@@ -96,6 +97,23 @@ impl Stage {
     pub(crate) fn on_folder(folder: &Path, segment_bytes: u64) -> Stage {
         let url = format!("tier.url=fs://{}", folder.display());
         Stage::start(segment_bytes, None, &[url])
+    }
+
+    /// A broker on a small disk, which keeps its own copies as long as there is room.
+    pub(crate) fn on_small_disk(disk: &SmallDisk, tier: &[String]) -> Stage {
+        let mut settings = SmallDisk::settings();
+        settings.push("topics.local_retention_time=forever".to_owned());
+        settings.push("tier.commit_interval=250ms".to_owned());
+        settings.extend_from_slice(tier);
+        let broker = Broker::start_with(BrokerOptions {
+            data_dir: Some(disk.path().join("data")),
+            settings,
+            ..BrokerOptions::default()
+        });
+        Stage {
+            broker,
+            segment_bytes: SmallDisk::SEGMENT_BYTES,
+        }
     }
 
     fn start(segment_bytes: u64, data_dir: Option<&Path>, more: &[String]) -> Stage {
@@ -156,10 +174,24 @@ impl Stage {
 
     /// Waits until nothing of a topic but active segments is on the disk.
     pub(crate) async fn settled(&self, topic: &str) -> Vec<PartitionTierStatus> {
+        self.until(topic, |partition| self.is_settled(partition))
+            .await
+    }
+
+    /// Waits until all of a topic but active segments is in the tier, wherever else it is.
+    pub(crate) async fn uploaded(&self, topic: &str) -> Vec<PartitionTierStatus> {
+        self.until(topic, is_uploaded).await
+    }
+
+    async fn until(
+        &self,
+        topic: &str,
+        so: impl Fn(&PartitionTierStatus) -> bool,
+    ) -> Vec<PartitionTierStatus> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = self.status(topic).await;
-            if status.iter().all(|partition| self.is_settled(partition)) {
+            if status.iter().all(&so) {
                 return status;
             }
             assert!(
@@ -171,8 +203,7 @@ impl Stage {
     }
 
     fn is_settled(&self, partition: &PartitionTierStatus) -> bool {
-        partition.backlog_segments == 0
-            && partition.uploading_segments == 0
+        is_uploaded(partition)
             && partition.local_bytes <= self.segment_bytes as i64
             && partition.local_start_offset >= partition.tier_end_offset.unwrap_or_default()
     }
@@ -226,6 +257,10 @@ impl Stage {
         let whole = self.run(&["tier", "verify"]);
         format!("{quick}{whole}")
     }
+}
+
+fn is_uploaded(partition: &PartitionTierStatus) -> bool {
+    partition.backlog_segments == 0 && partition.uploading_segments == 0
 }
 
 /// All files below a folder.

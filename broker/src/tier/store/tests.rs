@@ -83,6 +83,21 @@ async fn the_default_is_a_folder_of_the_data_directory() {
     );
 }
 
+#[test]
+fn a_tier_shares_the_disk_if_it_is_a_directory_of_the_same_file_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let shares = |url: &str| shares_disk(url, dir.path());
+    assert!(shares("fs:"), "a folder of the data directory");
+    let beside = tempfile::tempdir_in(dir.path()).unwrap();
+    assert!(shares(&format!("fs://{}", beside.path().display())));
+    // Of the kernel's own, which is on no disk.
+    assert!(!shares("fs:///proc"));
+    let missing = dir.path().join("missing");
+    assert!(!shares(&format!("fs://{}", missing.display())));
+    assert!(!shares("memory:"));
+    assert!(!shares("s3://b/p?region=r"));
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_made_is_refused_by_its_name() {
     let dir = tempfile::tempdir().unwrap();

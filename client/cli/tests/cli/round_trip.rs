@@ -32,6 +32,13 @@ fn quickstart_shows_the_flights_and_finds_them_again() {
             broker.said
         );
     }
+    // It shows how a tier works, in a folder of its own directory.
+    let status = broker.run(&["tier", "status"]).exits(0).stdout;
+    assert!(
+        status.starts_with("tier          fs:\nstate         reachable\n"),
+        "{status}"
+    );
+    assert!(broker.dir().join("tier").is_dir());
     let again = broker.restart();
     let parts = [
         "is there already, with 842 records",
