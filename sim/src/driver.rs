@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use headwater_core::replica::Input;
+use headwater_log::planted::{self, Bug};
 use headwater_log::{LogError, LogView, ReadSlice, SegmentContext};
 use headwater_record::Offset;
 use headwater_tier::{Action, CommitJob, LogState, Proposal, SegmentSource};
@@ -37,7 +38,7 @@ impl Simulation {
         }
         let heard_ms_ago = now_ms.saturating_sub(process.confirmed_ms);
         self.turn(id, vec![Input::Tick]);
-        if heard_ms_ago <= self.lease_ms() {
+        if heard_ms_ago <= self.lease_ms() || planted::is(Bug::PlanWithoutLease) {
             self.plan(id);
         }
         let least_ms = if self.is_quiet { 10_000 } else { 500 };

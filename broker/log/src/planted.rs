@@ -17,6 +17,8 @@ pub enum Bug {
     HeadOfAnyParent,
     /// An upload that failed is tried again under its key.
     ReuseUpload,
+    /// What a listing has is deleted, whatever the manifests name.
+    SweepByListing,
     /// What the head replaced lately named may be deleted.
     SweepForgetsReplaced,
     /// What is being uploaded may be deleted.
@@ -29,6 +31,8 @@ pub enum Bug {
     SweepAtOnce,
     /// A sweep that was held up goes on as planned.
     SweepHeldUp,
+    /// Who has not heard for long that it leads plans on.
+    PlanWithoutLease,
     /// A manifest whose number is taken counts as written.
     ManifestTaken,
     /// Two pages of one manifest have one key.

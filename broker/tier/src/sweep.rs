@@ -100,7 +100,7 @@ impl Tier {
                         keys::parse_in_partition(key, &prefix).filter(|&object| match object {
                             // An adopted cluster's manifests are named by nobody.
                             PartitionObject::Manifest(_) if !own => true,
-                            object => is_garbage(object),
+                            object => planted::is(Bug::SweepByListing) || is_garbage(object),
                         });
                     if nominated.is_none() {
                         continue;
