@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use clap::ValueEnum;
+
 use crate::rng::Rng;
 
 /// Everything that can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Fault {
     /// A request to the store failed and had no effect.
     ErrorBefore,
@@ -18,7 +20,7 @@ pub enum Fault {
     Throttled,
     /// A request to the store took long.
     Slow,
-    /// The store was away for up to an hour.
+    /// The store was away, for up to an hour or to the end of all faults.
     Outage,
     /// An object of which a part alone became visible.
     HalfObject,
@@ -88,6 +90,12 @@ impl Faults {
     pub fn of(&self, fault: Fault) -> u64 {
         self.0.get(&fault).copied().unwrap_or_default()
     }
+
+    /// Those that never struck.
+    pub fn missing(&self) -> Vec<Fault> {
+        let all = Fault::value_variants().iter().copied();
+        all.filter(|&fault| self.of(fault) == 0).collect()
+    }
 }
 
 impl fmt::Display for Faults {
@@ -152,5 +160,21 @@ impl Weather {
     /// No faults any more.
     pub fn clear(&mut self) {
         *self = Weather::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_struck_is_missing() {
+        let mut faults = Faults::default();
+        for &fault in Fault::value_variants() {
+            assert!(faults.missing().contains(&fault), "{fault:?}");
+            faults.count(fault);
+            assert!(!faults.missing().contains(&fault), "{fault:?}");
+        }
+        assert_eq!(faults.missing(), []);
     }
 }

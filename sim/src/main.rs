@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use headwater_sim::faults::Faults;
+use headwater_sim::faults::{Fault, Faults};
 use headwater_sim::{bugs, run};
 
 /// Simulates a broker's tier with faults from seeds.
@@ -36,6 +36,9 @@ struct Args {
     #[arg(long)]
     threads: Option<usize>,
 }
+
+/// In so many seeds every fault strikes.
+const SEEDS_WITH_ALL_FAULTS: u64 = 1_000;
 
 #[derive(Default)]
 struct Totals {
@@ -115,11 +118,46 @@ fn report(args: &Args, count: u64, totals: &Totals, seconds: f64) -> ExitCode {
         println!("{}", failure.lines().next().unwrap_or_default());
         println!("  again: cargo run -p headwater-sim --release -- --seed {seed} --trace{bug}");
     }
-    match totals.failed.is_empty() {
+    let missing = missing(args, count, totals);
+    for fault in &missing {
+        println!("{fault:?} never struck: these seeds prove nothing of it");
+    }
+    match totals.failed.is_empty() && missing.is_empty() {
         true => {
             println!("nothing was found that must not be");
             ExitCode::SUCCESS
         }
         false => ExitCode::FAILURE,
+    }
+}
+
+/// Faults that had to strike and did not. What ended early, or has a bug, or few seeds, owes none.
+fn missing(args: &Args, count: u64, totals: &Totals) -> Vec<Fault> {
+    let ran_through = args.bug.is_none() && totals.failed.is_empty();
+    match ran_through && count >= SEEDS_WITH_ALL_FAULTS {
+        true => totals.faults.missing(),
+        false => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing_of(words: &[&str], totals: &Totals) -> Vec<Fault> {
+        let args = Args::parse_from(words);
+        missing(&args, args.seeds, totals)
+    }
+
+    #[test]
+    fn a_thousand_seeds_without_a_fault_are_a_failure_and_fewer_are_not() {
+        let mut totals = Totals::default();
+        assert!(missing_of(&["sim"], &totals).contains(&Fault::DiskFull));
+        assert_eq!(missing_of(&["sim", "--seeds", "999"], &totals), []);
+        assert_eq!(missing_of(&["sim", "--bug", "skip-verify"], &totals), []);
+        let args = Args::parse_from(["sim"]);
+        assert_eq!(report(&args, 1_000, &totals, 1.0), ExitCode::FAILURE);
+        totals.failed.push((7, "something else".to_owned()));
+        assert_eq!(missing_of(&["sim"], &totals), []);
     }
 }
