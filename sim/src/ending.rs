@@ -25,7 +25,8 @@ impl Simulation {
         }
     }
 
-    fn run_for(&mut self, ms: u64) {
+    /// Lets so much time pass, or less if something is found.
+    pub(crate) fn run_for(&mut self, ms: u64) {
         let until_ms = self.world.now_ms() + ms;
         self.run_until(until_ms);
     }
@@ -72,11 +73,15 @@ impl Simulation {
     }
 
     /// What still has to happen.
-    fn unsettled(&self) -> Option<String> {
+    pub(crate) fn unsettled(&self) -> Option<String> {
         let process = self.leader.and_then(|leader| self.processes.get(&leader));
         let Some(process) = process else {
             return Some("nobody leads".to_owned());
         };
+        let unanswered = process.appends.len();
+        if unanswered > 0 {
+            return Some(format!("{unanswered} appends are not answered"));
+        }
         let view = process.replica.tier_view();
         let sealed_end = view.sealed.last().map(|last| last.end_offset);
         let head = self.metadata.head();
@@ -108,7 +113,7 @@ impl Simulation {
     }
 
     /// Reads all there is, and verifies every object.
-    fn look_at_everything(&mut self) {
+    pub(crate) fn look_at_everything(&mut self) {
         let Some(leader) = self.leader else { return };
         let head = self.metadata.head();
         let Some(process) = self.processes.get(&leader) else {

@@ -10,6 +10,8 @@ mod driver;
 mod ending;
 pub mod faults;
 mod metadata;
+#[cfg(test)]
+mod outage;
 mod process;
 mod quiet_store;
 mod reader;

@@ -176,8 +176,9 @@ impl Simulation {
         };
         if let Some(job) = job {
             process.jobs.push_back(job);
+            let may_be_slow = !self.disk_is_quick;
             let delay_ms = self.world.draw(|rng| match rng.below(20) {
-                0 => rng.within(100, 20_000),
+                0 if may_be_slow => rng.within(100, 20_000),
                 _ => rng.below(100),
             });
             self.later(id, delay_ms, move |simulation| simulation.run_job(id));

@@ -43,7 +43,8 @@ impl Simulation {
         self.world.after(pause_ms, Simulation::produce);
     }
 
-    fn append(&mut self, id: ProcessId) {
+    /// A producer sends a batch.
+    pub(crate) fn append(&mut self, id: ProcessId) {
         let now_ms = self.world.now_ms();
         let batch = self.world.draw(|rng| {
             let mut builder = BatchBuilder::new(Compression::None);
@@ -199,6 +200,11 @@ impl Simulation {
             0 => rng.within(600_000, 3_600_000),
             _ => rng.within(1_000, 300_000),
         });
+        self.take_store_away(for_ms);
+    }
+
+    /// From now on nothing gets through to the store, for so long.
+    pub(crate) fn take_store_away(&self, for_ms: u64) {
         let until_ms = self.world.now_ms() + for_ms;
         self.world.struck(Fault::Outage);
         self.world

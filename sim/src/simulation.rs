@@ -44,6 +44,8 @@ pub struct Simulation {
     pub(crate) is_calm: bool,
     /// Producers have ended as well.
     pub(crate) is_quiet: bool,
+    /// The local disk never takes long.
+    pub(crate) disk_is_quick: bool,
     tasks: BTreeMap<u64, Task>,
     tasks_started: u64,
     steps: u64,
@@ -87,6 +89,7 @@ impl Simulation {
             processes_started: 0,
             is_calm: false,
             is_quiet: false,
+            disk_is_quick: false,
             tasks: BTreeMap::new(),
             tasks_started: 0,
             steps: 0,
