@@ -35,6 +35,9 @@ const UNSYNCED_BYTES_MAX: u64 = 16 << 20;
 /// How often a folder that others remove, being empty, is made again. Each time somebody else has deleted an object.
 const FOLDER_ATTEMPTS_MAX: u32 = 16;
 
+/// "Permission denied" by the operating system: of folders, and never of hard links as such.
+const EACCES: i32 = 13;
+
 /// What a file store needs of those who run it.
 pub trait FsHost: Send + Sync + 'static {
     /// Runs work that waits for the disk, now or on another thread, or drops it.
@@ -207,7 +210,7 @@ impl Inner {
                     if error.kind() == io::ErrorKind::NotFound
                         && attempts < FOLDER_ATTEMPTS_MAX
                         && self.disk.exists(temporary)? => {}
-                linked => return linked,
+                linked => return linked.map_err(no_hard_links),
             }
         }
     }
@@ -411,6 +414,25 @@ fn is_absent(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
     )
+}
+
+/// A file system without hard links says "not permitted" of the link, where the file itself could just be written. That
+/// a folder may not be written to is told by another number, and may pass.
+fn no_hard_links(error: io::Error) -> io::Error {
+    let is_meant = match error.kind() {
+        io::ErrorKind::PermissionDenied => error.raw_os_error() != Some(EACCES),
+        kind => kind == io::ErrorKind::Unsupported,
+    };
+    match is_meant {
+        true => io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "the file system makes no hard links ({error}), and without them two brokers could write one object; \
+                 use a directory on one that does, or an object store"
+            ),
+        ),
+        false => error,
+    }
 }
 
 /// That an object has the name which a folder was to have is no taken key.

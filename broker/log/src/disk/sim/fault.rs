@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 /// A call on a simulated disk or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SimOp {
@@ -32,14 +34,14 @@ pub enum SimOp {
     SyncDir,
 }
 
-/// Makes calls fail with EIO (or ENOSPC). Without a filter every call matches.
+/// Makes calls fail with EIO, unless it says otherwise. Without a filter every call matches.
 #[derive(Clone, Debug)]
 pub struct Fault {
     op: Option<SimOp>,
     path_part: String,
     skip: u64,
     times: u64,
-    is_full: bool,
+    errno: i32,
 }
 
 impl Fault {
@@ -50,7 +52,7 @@ impl Fault {
             path_part: String::new(),
             skip: 0,
             times: u64::MAX,
-            is_full: false,
+            errno: Errno::IO.raw_os_error(),
         }
     }
 
@@ -89,10 +91,12 @@ impl Fault {
 
     /// With ENOSPC instead of EIO.
     pub fn full(self) -> Fault {
-        Fault {
-            is_full: true,
-            ..self
-        }
+        self.with_errno(Errno::NOSPC.raw_os_error())
+    }
+
+    /// With this error of the operating system instead of EIO.
+    pub fn with_errno(self, errno: i32) -> Fault {
+        Fault { errno, ..self }
     }
 }
 
@@ -127,21 +131,13 @@ impl Faults {
             *calls += 1;
             if *calls > fault.skip && *struck < fault.times {
                 *struck += 1;
-                error = Some(if fault.is_full {
-                    no_space()
-                } else {
-                    io_error()
-                });
+                error = Some(io::Error::from_raw_os_error(fault.errno));
             }
         }
         error.map_or(Ok(()), Err)
     }
 }
 
-pub(super) fn io_error() -> io::Error {
-    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
-}
-
 pub(super) fn no_space() -> io::Error {
-    io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())
+    io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error())
 }

@@ -11,7 +11,7 @@ use headwater_log::sim::{Fault, SimDisk, SimOp, Survival};
 use headwater_log::{Disk, OsDisk};
 use uuid::Uuid;
 
-use super::{FsStore, Inline, LEFTOVER_MS, UNSYNCED_BYTES_MAX};
+use super::{EACCES, FsStore, Inline, LEFTOVER_MS, UNSYNCED_BYTES_MAX};
 use crate::store::{Store, StoreError, StoreErrorKind, suite};
 
 fn open(disk: &SimDisk) -> FsStore {
@@ -176,6 +176,33 @@ fn a_step_that_fails_is_told_and_leaves_no_temporary() {
             !left.iter().any(|file| file.starts_with("tmp/")),
             "{left:?}"
         );
+    }
+}
+
+#[test]
+fn a_file_system_without_hard_links_can_do_no_tier_and_a_folder_that_is_closed_may_be_opened() {
+    const EPERM: i32 = 1;
+    const EOPNOTSUPP: i32 = 95;
+    let cases = [
+        (EPERM, StoreErrorKind::Unsupported),
+        (EOPNOTSUPP, StoreErrorKind::Unsupported),
+        (EACCES, StoreErrorKind::Denied),
+    ];
+    for (errno, kind) in cases {
+        let disk = SimDisk::new(1);
+        let store = open(&disk);
+        let every = Fault::once(SimOp::Link).times(u64::MAX).with_errno(errno);
+        disk.inject(every);
+        let put = now(store.put_if_absent("a/b", Bytes::from_static(b"x")));
+        let mut writer = now(store.create("a/c")).unwrap();
+        now(writer.write(Bytes::from_static(b"x"))).unwrap();
+        for failed in [put, now(writer.close())] {
+            let error = failed.unwrap_err();
+            assert_eq!(error.kind, kind, "{error}");
+            let says_why = error.to_string().contains("makes no hard links");
+            assert_eq!(says_why, kind == StoreErrorKind::Unsupported, "{error}");
+        }
+        assert!(files(&disk).is_empty());
     }
 }
 
