@@ -1,32 +1,38 @@
 //! A new broker from a bucket alone: topics, settings, records up to what was in the tier, producer state.
 //!
-//! The new cluster has a UUID of its own and writes under that alone; its first manifests name the old cluster's objects.
+//! The new cluster has a UUID of its own and writes under that alone, but for a fence or a hold before the old cluster's
+//! objects, which its first manifests name.
 //! `docs/format/tier.md` ("Rebuilding a cluster") says which objects count, `docs/format/metadata.md` in which order the
 //! directory is filled. Until the last step a file in the directory says that it is unfinished: no broker starts on it,
 //! and the same restore begins anew there.
 
 mod directory;
+mod keep;
 mod partition;
+mod release;
 mod report;
 mod source;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use headwater_core::ids::{ClusterId, ProducerId};
 use headwater_core::metadata::TierHead;
 use headwater_log::highest_producer_id;
-use headwater_tier::limits::ADOPT_WAIT_MS;
-use headwater_tier::{CacheLimits, Depth, Manifest, Store, Tier, TierError};
+use headwater_tier::{CacheLimits, Depth, Manifest, Store, Tier};
 use uuid::Uuid;
 
 pub(crate) use directory::check_finished;
+pub use release::{ReleaseOptions, release};
 pub use report::{
-    PartitionReport, ProblemReport, RestoreReport, TopicReport, UnreadObject, VanishedTopic,
+    HoldReport, PartitionReport, ProblemReport, RestoreReport, TopicReport, UnreadObject,
+    VanishedTopic,
 };
+pub(crate) use source::moment;
 
 use crate::tier::store::{self, StoreMetrics, StoreOptions};
 use directory::{Contents, Unfinished};
@@ -101,6 +107,8 @@ pub struct Testing {
 pub enum Step {
     /// The fence, if the old cluster's objects are taken over.
     Fence,
+    /// The hold, if they are not.
+    Hold,
     /// The first manifests of the new cluster.
     Manifests,
     /// The directory's identity and logs.
@@ -157,7 +165,8 @@ pub async fn restore(options: RestoreOptions) -> anyhow::Result<RestoreReport> {
             Some(unfinished)
         }
     };
-    let store = open(&options).await?;
+    let credentials = options.credentials_dir.as_deref();
+    let store = open(&options.from, credentials, &options.data_dir)?;
     let own = unfinished.as_ref().map(|unfinished| unfinished.new_cluster);
     let asked = unfinished
         .as_ref()
@@ -173,14 +182,18 @@ pub async fn restore(options: RestoreOptions) -> anyhow::Result<RestoreReport> {
     restore.run().await
 }
 
-async fn open(options: &RestoreOptions) -> anyhow::Result<Arc<dyn Store>> {
-    store::check(&options.from)?;
+/// Opens the store that has the old cluster's objects.
+fn open(
+    from: &str,
+    credentials_dir: Option<&Path>,
+    data_dir: &Path,
+) -> anyhow::Result<Arc<dyn Store>> {
+    store::check(from)?;
     ensure!(
-        !matches!(options.from.as_str(), "fs:" | "memory:"),
-        "{} is within the broker that it belongs to: name the old broker's directory, fs:///OLD/DATA/tier",
-        options.from
+        !matches!(from, "fs:" | "memory:"),
+        "{from} is within the broker that it belongs to: name the old broker's directory, fs:///OLD/DATA/tier"
     );
-    if let Some(dir) = store::directory(&options.from) {
+    if let Some(dir) = store::directory(from) {
         // Opening it would make one, and a directory without objects has nothing to restore.
         ensure!(
             dir.is_dir(),
@@ -188,17 +201,15 @@ async fn open(options: &RestoreOptions) -> anyhow::Result<Arc<dyn Store>> {
             dir.display()
         );
     }
-    let metrics = StoreMetrics::default();
-    let credentials = options.credentials_dir.as_deref();
-    let options = (&options.from, &options.data_dir, StoreOptions::default());
-    store::open(options.0, credentials, options.1, &options.2, &metrics)
+    let (options, metrics) = (StoreOptions::default(), StoreMetrics::default());
+    store::open(from, credentials_dir, data_dir, &options, &metrics)
 }
 
 /// A restore of which it is known what and where to.
 struct Restore {
     options: RestoreOptions,
     url: String,
-    /// The old cluster's objects; never written but for the fence.
+    /// The old cluster's objects; never written but for the fence or the hold.
     old: Tier,
     /// The new cluster's.
     new: Tier,
@@ -217,29 +228,21 @@ impl Restore {
             true => Depth::Checksum,
             false => Depth::Length,
         };
-        let fences = adopt && !dry_run;
-        // Who takes over looks at the objects behind the fence, and before it only whether that makes sense.
-        let mut looked = self.look((!fences).then_some(depth)).await?;
-        if let Some(object) = looked.unsound().filter(|_| adopt) {
-            bail!(
-                "cluster {} cannot be adopted: {object} is missing or damaged, and what it named would be taken for \
-                 garbage; bring it back from the bucket's versions, or restore without --adopt, which deletes none of \
-                 that cluster's objects",
-                self.old.cluster()
-            );
-        }
         if dry_run {
-            return Ok(self.report(&looked, adopt));
+            let looked = self.look(Some(depth)).await?;
+            if adopt {
+                self.check_may_adopt(&looked).await?;
+            }
+            return Ok(self.report(&looked, adopt, &[]));
         }
-        let directory = directory::begin(&self.options.data_dir, &self.unfinished())?;
-        if fences {
-            self.stop(Step::Fence)?;
-            self.fence_off().await?;
-            looked = self.look(Some(depth)).await?;
-        }
+        let kept = match adopt {
+            true => self.take_over(depth).await?,
+            false => self.keep_beside(depth).await?,
+        };
+        let (directory, looked) = (kept.directory, kept.looked);
         // What has come to be damaged since is left to people.
         let adopted = adopt && looked.unsound().is_none();
-        let report = self.report(&looked, adopted);
+        let report = self.report(&looked, adopted, &kept.holds);
         self.stop(Step::Manifests)?;
         let manifests = self.write_manifests(&looked).await?;
         self.stop(Step::Logs)?;
@@ -294,30 +297,6 @@ impl Restore {
         Ok(Looked { source, surveys })
     }
 
-    /// Puts the fence, and waits until the old cluster has certainly seen it or stopped.
-    async fn fence_off(&self) -> anyhow::Result<()> {
-        let cluster = self.old.cluster();
-        match self.new.put_fence(cluster).await {
-            Err(TierError::Fenced { by }) => {
-                bail!("cluster {cluster} was adopted by cluster {by}: restore that one")
-            }
-            put => {
-                put.with_context(|| format!("putting the fence in front of cluster {cluster}"))?
-            }
-        }
-        let wait = Duration::from_millis(ADOPT_WAIT_MS);
-        let wait = self.options.testing.adopt_wait.unwrap_or(wait);
-        let end = tokio::time::Instant::now() + wait;
-        loop {
-            let left = end.saturating_duration_since(tokio::time::Instant::now());
-            (self.options.progress)(Progress::WaitingBehindFence { left });
-            if left.is_zero() {
-                return Ok(());
-            }
-            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
-        }
-    }
-
     async fn write_manifests(&self, looked: &Looked) -> anyhow::Result<Vec<Manifest>> {
         let manifests = looked
             .surveys
@@ -338,13 +317,19 @@ impl Restore {
         Ok(written)
     }
 
-    fn report(&self, looked: &Looked, adopted: bool) -> RestoreReport {
+    fn report(&self, looked: &Looked, adopted: bool, holds: &[Uuid]) -> RestoreReport {
         let start = start_command(&self.options);
+        let holder = self.new.cluster().to_string();
+        let hold = |&cluster| HoldReport {
+            cluster_id: cluster,
+            release_command: release::command(&self.options, cluster, &holder),
+        };
         RestoreReport::new(
             &self.unfinished(),
             self.options.dry_run,
             adopted,
             looked,
+            holds.iter().map(hold).collect(),
             start,
         )
     }
@@ -373,6 +358,12 @@ impl Looked {
         unsound.next()
     }
 
+    /// The clusters that wrote what was found.
+    fn origins(&self) -> BTreeSet<Uuid> {
+        let origins = self.surveys.iter().flat_map(|survey| &survey.origins);
+        origins.copied().collect()
+    }
+
     /// No producer of the old cluster has an id from here on.
     fn next_producer(&self) -> ProducerId {
         let snapshots = self
@@ -386,15 +377,19 @@ impl Looked {
     }
 }
 
-/// Restored and started like this the new broker finds everything.
-fn start_command(options: &RestoreOptions) -> String {
-    let quoted = |text: &str| match text
+/// As a shell takes it.
+fn quoted(text: &str) -> String {
+    match text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"/:._-=@%+,".contains(&byte))
     {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
-    };
+    }
+}
+
+/// Restored and started like this the new broker finds everything.
+fn start_command(options: &RestoreOptions) -> String {
     let mut command = format!(
         "headwater-broker --data-dir {} --set {}",
         quoted(&options.data_dir.display().to_string()),

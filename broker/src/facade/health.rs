@@ -12,6 +12,10 @@ use headwater_tier::Failure;
 use super::Broker;
 use super::room::{self, TierRoom};
 use crate::limits::{TIER_BACKLOG_TOLERATED, TIER_FAILING_TOLERATED};
+use crate::restore::moment;
+
+/// Holds that have a finding each; more are in the bucket.
+const HOLDS_SHOWN_MAX: usize = 10;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +153,27 @@ impl Broker {
                     "cluster {by} has adopted this cluster's objects; nothing is uploaded or deleted here any more"
                 ),
                 "stop this cluster if the other one has taken its place; else give this one another prefix in tier.url",
+            );
+        }
+        for hold in facts.holds.iter().take(HOLDS_SHOWN_MAX) {
+            let since = hold.since_ms.map(moment);
+            let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+            find(
+                Severity::Warning,
+                "TIER_HELD",
+                tier.url.clone(),
+                format!(
+                    "cluster {} was restored from this one's objects and holds them{since}: nothing is deleted from \
+                     the tier, so it grows by what retention and deleted topics leave, {} objects by now",
+                    hold.holder, facts.garbage_objects
+                ),
+                &format!(
+                    "once that cluster is not needed any more: headwater tier release --from '{}' --cluster {} \
+                     --holder {}",
+                    tier.url,
+                    tier.tier.cluster(),
+                    hold.holder
+                ),
             );
         }
         if let Some(why) = &facts.unusable {

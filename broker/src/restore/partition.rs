@@ -1,5 +1,6 @@
 //! What the tier holds of one partition, and what its log begins with.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -10,6 +11,7 @@ use headwater_tier::bucket::{self, Newest};
 use headwater_tier::{
     Depth, Entry, Manifest, Problem, ProblemKind, StoreErrorKind, Tier, TierError, keys,
 };
+use uuid::Uuid;
 
 use super::{Committed, OnProgress, PartitionReport, ProblemReport, Progress};
 use crate::limits::PRODUCERS_PER_PARTITION_MAX;
@@ -65,6 +67,8 @@ pub(super) struct Survey {
     pub(super) manifest: Option<Manifest>,
     /// What the new log begins with.
     pub(super) seed: LogSeed,
+    /// The clusters that wrote what the manifest names.
+    pub(super) origins: BTreeSet<Uuid>,
     /// A manifest or page that is missing or damaged: not all is known that should count.
     pub(super) unsound: Option<String>,
     /// For people.
@@ -121,6 +125,7 @@ pub(super) async fn survey(
         return Ok(Survey {
             key,
             manifest: None,
+            origins: BTreeSet::new(),
             report: problems.report(key, &seed, &[], false),
             unsound: problems.unsound,
             seed,
@@ -155,6 +160,11 @@ pub(super) async fn survey(
         key,
         report: problems.report(key, &seed, &entries, is_newer),
         unsound: problems.unsound,
+        origins: entries
+            .iter()
+            .map(|entry| entry.origin)
+            .chain(manifest.pages.iter().map(|page| page.origin))
+            .collect(),
         manifest: Some(manifest),
         seed,
     })

@@ -37,8 +37,19 @@ pub struct RestoreReport {
     pub unread_objects: Vec<UnreadObject>,
     /// Missing and damaged objects of all partitions.
     pub problems_total: u64,
+    /// Clusters that delete nothing from the tier as long as the new one may need it.
+    pub holds: Vec<HoldReport>,
     /// The command that starts the new broker.
     pub start_command: String,
+}
+
+/// A cluster whose objects the new one names, and holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HoldReport {
+    /// It.
+    pub cluster_id: Uuid,
+    /// The command that lets it delete again, once the new cluster is not needed any more.
+    pub release_command: String,
 }
 
 /// A topic.
@@ -133,6 +144,7 @@ impl RestoreReport {
         dry_run: bool,
         adopted: bool,
         looked: &Looked,
+        holds: Vec<HoldReport>,
         start_command: String,
     ) -> RestoreReport {
         let Looked { source, surveys } = looked;
@@ -160,6 +172,7 @@ impl RestoreReport {
             vanished_topics: source.vanished.clone(),
             unread_objects: source.unread.clone(),
             problems_total: problems.sum(),
+            holds,
             start_command,
         }
     }

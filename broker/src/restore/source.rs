@@ -133,7 +133,7 @@ fn list(found: &[Found]) -> String {
 }
 
 /// In RFC 3339.
-pub(super) fn moment(ms: i64) -> String {
+pub(crate) fn moment(ms: i64) -> String {
     let (seconds, nanos) = (ms.div_euclid(1_000), 0);
     prost_types::Timestamp { seconds, nanos }.to_string()
 }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::deleted::Deleted;
+use super::replaced::Replaced;
 use super::snapshots::Snapshots;
 use super::{BrokerTier, head};
 use crate::clock::Clock;
@@ -71,8 +72,11 @@ pub struct Driver {
     commit_at_ms: u64,
     deleted: Deleted,
     snapshots: Snapshots,
+    replaced: Replaced,
     probing: bool,
     probe_at_ms: u64,
+    looking_for_holds: bool,
+    look_for_holds_at_ms: u64,
     uploads: Arc<Semaphore>,
     small: Arc<Semaphore>,
     /// Uploads and manifests under way, by topic.
@@ -110,8 +114,11 @@ impl Driver {
             commit_at_ms: 0,
             deleted: Deleted::default(),
             snapshots: Snapshots::default(),
+            replaced: Replaced::default(),
             probing: false,
             probe_at_ms: 0,
+            looking_for_holds: false,
+            look_for_holds_at_ms: 0,
             writing: HashMap::new(),
             uploading: 0,
             woken: HashSet::new(),
@@ -322,6 +329,8 @@ impl Driver {
         self.probing = false;
         self.deleted = Deleted::default();
         self.snapshots = Snapshots::default();
+        self.replaced = Replaced::default();
+        self.looking_for_holds = false;
     }
 
     fn report(&self) {

@@ -3,6 +3,7 @@
 mod deleted;
 mod driver;
 mod read_ahead;
+mod replaced;
 mod segment;
 mod snapshots;
 mod state;
@@ -40,7 +41,7 @@ pub struct BrokerTier {
     pub url: String,
     /// It is on the disk of the data directory.
     pub eager: bool,
-    /// Whether another cluster has taken it over.
+    /// Whether another cluster has taken it over, or holds what is in it.
     pub fence: FenceWatch,
     /// How it does.
     pub state: Arc<TierState>,
@@ -120,7 +121,7 @@ impl BrokerTier {
 
     /// Asks the store for what the tier relies on.
     pub(crate) async fn probe(&self) -> anyhow::Result<()> {
-        let probed = store::probe(self.tier.store()).await;
+        let probed = store::probe(self.tier.store(), self.tier.cluster()).await;
         if probed.is_ok() {
             self.state.unusable(None);
             self.probed.store(true, Ordering::Relaxed);

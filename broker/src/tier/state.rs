@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headwater_log::PartitionKey;
-use headwater_tier::Failure;
+use headwater_tier::{Failure, Hold};
 
 /// Partitions whose trouble is kept for people; the rest is in the log.
 const PARTITION_ERRORS_MAX: usize = 100;
@@ -44,6 +44,8 @@ pub struct TierFacts {
     pub unusable: Option<String>,
     /// The cluster that has taken this one's objects over.
     pub fenced_by: Option<String>,
+    /// Clusters that were restored from this one's objects and hold them.
+    pub holds: Vec<Hold>,
     /// Partitions that cannot be uploaded, and why.
     pub blocked: BTreeMap<PartitionKey, Failure>,
     /// Segments that are being uploaded or wait for their manifest, of partitions that have any.
@@ -54,7 +56,7 @@ pub struct TierFacts {
     pub backlog_segments: u64,
     /// When the newest record of the oldest of them was appended, in milliseconds since the epoch.
     pub backlog_since_ms: Option<i64>,
-    /// Objects that nothing names, still within their grace, as the last sweeps found.
+    /// Objects that nothing names, still within their grace or held, as the last sweeps found.
     pub garbage_objects: u64,
 }
 
@@ -131,6 +133,25 @@ impl TierState {
             );
             inner.facts.fenced_by = Some(by.to_owned());
         }
+    }
+
+    /// Whether another cluster holds this one's objects.
+    pub(super) fn is_held(&self) -> bool {
+        !self.lock().facts.holds.is_empty()
+    }
+
+    /// Who holds this cluster's objects now.
+    pub(super) fn held(&self, holds: Vec<Hold>) {
+        let facts = &mut self.lock().facts;
+        match (facts.holds.first(), holds.first()) {
+            (None, Some(hold)) => tracing::warn!(
+                by = hold.holder,
+                "another cluster was restored from this one's objects; nothing is deleted from the tier"
+            ),
+            (Some(_), None) => tracing::info!("nobody holds the tier's objects any more"),
+            _ => {}
+        }
+        facts.holds = holds;
     }
 
     /// A partition cannot be uploaded; `None`: it can, or is not there any more.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_broker::Running;
 use headwater_broker::config::Settings;
+use headwater_broker::restore::Testing;
 use headwater_broker::tier::store::{self, StoreMetrics, StoreOptions};
 use headwater_proto::v1;
 use headwater_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -120,6 +121,17 @@ pub(crate) async fn start(
     form: bool,
     more: &[(&str, &str)],
 ) -> anyhow::Result<Running> {
+    start_changed(dir, bucket, form, more, |_| {}).await
+}
+
+/// The same with settings that no file may have.
+async fn start_changed(
+    dir: &Path,
+    bucket: &Bucket,
+    form: bool,
+    more: &[(&str, &str)],
+    change: impl FnOnce(&mut Settings),
+) -> anyhow::Result<Running> {
     let (dir, url) = (dir.to_str().unwrap(), bucket.url());
     let mut values = vec![
         ("data_dir", dir),
@@ -135,14 +147,33 @@ pub(crate) async fn start(
         ("tier.gc_grace", "1m"),
     ];
     values.extend_from_slice(more);
-    headwater_broker::start(Settings::embedded(&values)?).await
+    let mut settings = Settings::embedded(&values)?;
+    change(&mut settings);
+    headwater_broker::start(settings).await
+}
+
+/// Behind a fence it is not waited.
+pub(crate) fn no_wait() -> Testing {
+    Testing {
+        adopt_wait: Some(Duration::ZERO),
+        stop_before: None,
+    }
 }
 
 impl TestBroker {
     /// A new cluster.
     pub(crate) async fn start(bucket: &Bucket) -> TestBroker {
+        TestBroker::start_changed(bucket, |_| {}).await
+    }
+
+    /// A new cluster with settings that no file may have.
+    pub(crate) async fn start_changed(
+        bucket: &Bucket,
+        change: impl FnOnce(&mut Settings),
+    ) -> TestBroker {
         let own = tempfile::tempdir().unwrap();
-        let running = start(own.path(), bucket, true, &[]).await.unwrap();
+        let running = start_changed(own.path(), bucket, true, &[], change);
+        let running = running.await.unwrap();
         let dir = own.path().to_owned();
         TestBroker::of(running, dir, Some(own)).await
     }
@@ -182,11 +213,20 @@ impl TestBroker {
     }
 
     pub(crate) async fn restart(self, bucket: &Bucket) -> TestBroker {
+        self.restart_changed(bucket, |_| {}).await
+    }
+
+    pub(crate) async fn restart_changed(
+        self,
+        bucket: &Bucket,
+        change: impl FnOnce(&mut Settings),
+    ) -> TestBroker {
         let TestBroker {
             running, dir, _own, ..
         } = self;
         running.stop().await.unwrap();
-        let running = start(&dir, bucket, false, &[]).await.unwrap();
+        let running = start_changed(&dir, bucket, false, &[], change);
+        let running = running.await.unwrap();
         TestBroker::of(running, dir, _own).await
     }
 
@@ -321,6 +361,24 @@ impl TestBroker {
             }],
         };
         self.topics.delete_records(request).await.unwrap();
+    }
+
+    /// Keeps no more of a topic than so many bytes.
+    pub(crate) async fn retain_bytes(&mut self, topic: &str, bytes: i64) {
+        let config = v1::TopicConfig {
+            retention_bytes: Some(bytes),
+            ..v1::TopicConfig::default()
+        };
+        let topic = v1::Topic {
+            name: topic.to_owned(),
+            config: Some(config),
+            ..v1::Topic::default()
+        };
+        let request = v1::UpdateTopicRequest {
+            topic: Some(topic),
+            ..v1::UpdateTopicRequest::default()
+        };
+        self.topics.update_topic(request).await.unwrap();
     }
 
     /// Log start and end.

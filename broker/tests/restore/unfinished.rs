@@ -19,7 +19,13 @@ async fn a_restore_that_stopped_anywhere_is_finished_by_the_same_command() {
     let cluster = old.cluster_id().await;
     old.stop().await;
     let dir = tempfile::tempdir().unwrap();
-    let steps = [Step::Manifests, Step::Logs, Step::Metadata, Step::Finish];
+    let steps = [
+        Step::Hold,
+        Step::Manifests,
+        Step::Logs,
+        Step::Metadata,
+        Step::Finish,
+    ];
     let mut unfinished = Vec::new();
     for (number, step) in steps.into_iter().enumerate() {
         let data_dir = dir.path().join(number.to_string());
@@ -59,8 +65,12 @@ async fn a_restore_that_stopped_anywhere_is_finished_by_the_same_command() {
         let error = restore(options(None)).await.unwrap_err().to_string();
         assert!(error.contains("is not empty"), "{error}");
     }
+    unfinished.sort();
     unfinished.dedup();
-    assert_eq!(unfinished.len(), 4);
+    assert_eq!(unfinished.len(), 5);
+    // Each holds once, however often it was begun.
+    let holds = unfinished.iter().map(|new| format!("{cluster}/hold-{new}"));
+    assert!(holds.eq(bucket.keys(&format!("{cluster}/hold-"))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

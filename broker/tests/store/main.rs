@@ -12,6 +12,7 @@ use bytes::Bytes;
 use headwater_broker::tier::store::{self, StoreMetrics, StoreOptions};
 use headwater_tier::store::{Store, StoreErrorKind, suite};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use s3_server::{Fault, S3Server, Strike};
 
@@ -99,13 +100,17 @@ async fn a_bucket_without_a_prefix_does_as_well() {
 #[tokio::test]
 async fn a_sound_bucket_passes_the_probe_and_keeps_nothing_of_it() {
     let harness = Harness::start().await;
-    store::probe(&*harness.open("p")).await.unwrap();
+    store::probe(&*harness.open("p"), Uuid::nil())
+        .await
+        .unwrap();
     assert!(harness.server.keys().is_empty());
     // Nor does a lost answer deceive it.
     harness
         .server
         .inject(Fault::once(Strike::LostAnswer, "PutObject"));
-    store::probe(&*harness.open("p")).await.unwrap();
+    store::probe(&*harness.open("p"), Uuid::nil())
+        .await
+        .unwrap();
     assert!(harness.server.keys().is_empty());
 }
 
@@ -113,7 +118,9 @@ async fn a_sound_bucket_passes_the_probe_and_keeps_nothing_of_it() {
 async fn a_server_that_ignores_conditions_is_refused() {
     let harness = Harness::start().await;
     harness.server.ignore_conditions();
-    let error = store::probe(&*harness.open("p")).await.unwrap_err();
+    let error = store::probe(&*harness.open("p"), Uuid::nil())
+        .await
+        .unwrap_err();
     assert!(
         format!("{error:#}").contains("ignores If-None-Match"),
         "{error:#}"
@@ -129,7 +136,10 @@ async fn wrong_credentials_are_told_without_showing_them() {
     let store = harness.open("p");
     let error = store.stat("k").await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Denied, "{error}");
-    let error = format!("{:#}", store::probe(&*store).await.unwrap_err());
+    let error = format!(
+        "{:#}",
+        store::probe(&*store, Uuid::nil()).await.unwrap_err()
+    );
     assert!(error.contains("check the credentials"), "{error}");
     assert!(!error.contains("wrong-secret"), "{error}");
 }

@@ -5,9 +5,11 @@ use headwater_log::PartitionKey;
 use uuid::Uuid;
 
 use crate::error::TierError;
+use crate::fence::FenceWatch;
 use crate::limits::{FRAME_BYTES_MAX, LIST_PAGE, MANIFEST_NUMBERS_TRIED_MAX};
 use crate::manifest::{Manifest, uuid};
-use crate::store::{Store, StoreError, StoreErrorKind};
+use crate::store::{Listed, Store, StoreError, StoreErrorKind};
+use crate::sweep::{SweepReport, is_old};
 use crate::tier::Tier;
 use crate::{frame, keys, wire};
 
@@ -16,6 +18,9 @@ const TOPIC: [u8; 4] = *b"HWTT";
 
 /// Snapshots that are kept: the newest counts, the others are for the case that it cannot be read.
 const SNAPSHOTS_KEPT: usize = 8;
+
+/// Objects of one topic that are kept, likewise.
+const TOPIC_OBJECTS_KEPT: usize = 4;
 
 /// The newest manifest is looked for among so many of the highest numbers: each deposed leader leaves one behind at most.
 const MANIFESTS_LOOKED_AT: usize = 16;
@@ -61,6 +66,43 @@ impl Tier {
         };
         let key = keys::topic(self.cluster(), topic, snapshot.revision);
         self.put(&key, frame::encode(TOPIC, &message)).await
+    }
+
+    /// Deletes objects of a topic that newer ones have replaced, all but the newest few, once they are older than the
+    /// grace by the store's own time and as long as nobody holds them. Looks at so many as one listing has. `clock` was
+    /// never used before.
+    pub async fn trim_topic(
+        &self,
+        topic: Uuid,
+        grace_ms: u64,
+        clock: Uuid,
+        fence: &FenceWatch,
+        now_ms: &(dyn Fn() -> u64 + Send + Sync),
+    ) -> Result<SweepReport, TierError> {
+        let prefix = keys::topic_objects_prefix(self.cluster(), topic);
+        let listed = self.store().list(&prefix, None, LIST_PAGE).await?;
+        let mut report = SweepReport::default();
+        // A listing that lags lacks the newest: then more are kept, not fewer.
+        let replaced = listed.len().saturating_sub(TOPIC_OBJECTS_KEPT);
+        if replaced == 0 {
+            return Ok(report);
+        }
+        if listed.len() >= LIST_PAGE {
+            // More are behind these.
+            report.waiting += 1;
+        }
+        let store_now_ms = self.store_time(clock).await?;
+        for Listed { key, meta } in listed.iter().take(replaced) {
+            if !is_old(*meta, store_now_ms, grace_ms) {
+                report.waiting += 1;
+            } else if report.held == 0 && self.delete_unheld(key, fence, now_ms).await? {
+                report.deleted += 1;
+                report.deleted_bytes += meta.size_bytes;
+            } else {
+                report.held += 1;
+            }
+        }
+        Ok(report)
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), TierError> {
@@ -135,7 +177,7 @@ pub async fn topics(
         let Some(topic) = keys::uuid(&name) else {
             continue;
         };
-        let objects = list_all(store, &format!("{cluster}/{topic}/topic-")).await?;
+        let objects = list_all(store, &keys::topic_objects_prefix(cluster, topic)).await?;
         let newest = newest(store, objects, FRAME_BYTES_MAX, |bytes| {
             let message: wire::Topic = frame::decode(TOPIC, bytes)?;
             snapshot_of(cluster, &message.cluster, message.revision, message.image)

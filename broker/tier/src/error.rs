@@ -53,8 +53,8 @@ pub enum TierError {
     /// The local segment could not be read, or is damaged; nothing of it is uploaded.
     #[error("local segment: {0}")]
     Local(#[from] LogError),
-    /// A sweep was held up for so long that what it knew may not be so any more.
-    #[error("the sweep was held up for {held_up_ms} ms and was given up")]
+    /// A deletion was held up for so long that what it went by may not be so any more.
+    #[error("the deletion was held up for {held_up_ms} ms and was given up")]
     HeldUp {
         /// How long, in milliseconds.
         held_up_ms: u64,
@@ -65,6 +65,12 @@ pub enum TierError {
     )]
     Fenced {
         /// The new cluster, as its fence says.
+        by: String,
+    },
+    /// Another cluster was restored from this one's objects and holds them.
+    #[error("the objects of this cluster are held by cluster {by}; nothing is deleted")]
+    Held {
+        /// The new cluster, one of them if there are several.
         by: String,
     },
 }

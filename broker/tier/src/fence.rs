@@ -1,4 +1,5 @@
-//! The fence: once another cluster has adopted this one's objects, this one writes and deletes no more.
+//! The fence: once another cluster has adopted this one's objects, this one writes and deletes no more. And the watch
+//! over it and over holds.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -6,6 +7,7 @@ use std::sync::PoisonError;
 use headwater_log::planted::{self, Bug};
 
 use crate::error::TierError;
+use crate::hold::Hold;
 use crate::limits::FENCE_AGE_MS_MAX;
 use crate::store::StoreErrorKind;
 use crate::tier::Tier;
@@ -15,11 +17,21 @@ use uuid::Uuid;
 const FENCE: [u8; 4] = *b"HWTX";
 const FENCE_BYTES_MAX: u64 = 4096;
 
-/// When there was last no fence. One for each cluster whose objects are written or deleted.
+/// When there was last no fence, and whether there was a hold. One for each cluster that writes or deletes objects.
 #[derive(Debug, Default)]
 pub struct FenceWatch {
     /// By the own monotonic clock.
     clear_at_ms: Mutex<Option<u64>>,
+    held: Mutex<Option<LastLook>>,
+}
+
+/// The last look for holds.
+#[derive(Clone, Debug)]
+struct LastLook {
+    /// When it began, by the own monotonic clock.
+    at_ms: u64,
+    /// One of those who hold, if any does.
+    by: Option<String>,
 }
 
 impl FenceWatch {
@@ -45,10 +57,60 @@ impl FenceWatch {
         clear_at_ms.is_none_or(|at| now_ms.saturating_sub(at) > FENCE_AGE_MS_MAX)
     }
 
+    /// Before an object is deleted: looks for the fence and for holds, unless they were looked for lately.
+    /// [`TierError::Held`] while there is a hold; the act is given up if looking took so long that it says nothing any
+    /// more. `now_ms` is the own monotonic clock.
+    pub async fn check_deletion(
+        &self,
+        tier: &Tier,
+        now_ms: &(dyn Fn() -> u64 + Send + Sync),
+    ) -> Result<(), TierError> {
+        let begun_ms = now_ms();
+        self.check(tier, begun_ms).await?;
+        let lately = |look: &LastLook| begun_ms.saturating_sub(look.at_ms) < FENCE_AGE_MS_MAX / 2;
+        let look = self.last_look().clone().filter(lately);
+        let look = match look {
+            Some(look) => look,
+            None => {
+                let at_ms = now_ms();
+                let holds = self.look_for_holds(tier, at_ms).await?;
+                let by = holds.into_iter().next().map(|hold| hold.holder);
+                LastLook { at_ms, by }
+            }
+        };
+        if let Some(by) = look.by {
+            return Err(TierError::Held { by });
+        }
+        let now_ms = now_ms();
+        if self.is_stale(now_ms) || now_ms.saturating_sub(look.at_ms) > FENCE_AGE_MS_MAX {
+            let held_up_ms = now_ms.saturating_sub(begun_ms);
+            return Err(TierError::HeldUp { held_up_ms });
+        }
+        Ok(())
+    }
+
+    /// Looks who holds the objects of the tier's cluster.
+    pub async fn look_for_holds(&self, tier: &Tier, now_ms: u64) -> Result<Vec<Hold>, TierError> {
+        let holds = tier.holds(tier.cluster()).await?;
+        let mut last = self.last_look();
+        // Another look that began later may have come back earlier.
+        if last.as_ref().is_none_or(|last| last.at_ms <= now_ms) {
+            *last = Some(LastLook {
+                at_ms: now_ms,
+                by: holds.first().map(|hold| hold.holder.clone()),
+            });
+        }
+        Ok(holds)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
         self.clear_at_ms
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_look(&self) -> std::sync::MutexGuard<'_, Option<LastLook>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -53,12 +53,27 @@ pub fn fence(cluster: Uuid) -> String {
     format!("{cluster}/fence")
 }
 
-/// Objects that are written for their date lie below this.
+/// Holds on a cluster's objects begin so.
+pub fn hold_prefix(cluster: Uuid) -> String {
+    format!("{cluster}/hold-")
+}
+
+/// The hold of one cluster on another's objects.
+pub fn hold(cluster: Uuid, holder: Uuid) -> String {
+    format!("{cluster}/hold-{holder}")
+}
+
+/// Objects of a topic, one for each change, begin so.
+pub fn topic_objects_prefix(cluster: Uuid, topic: Uuid) -> String {
+    format!("{cluster}/{topic}/topic-")
+}
+
+/// Objects that are written for their date, or to try the store, lie below this.
 pub fn clock_prefix(cluster: Uuid) -> String {
     format!("{cluster}/clock/")
 }
 
-/// An object that is written for its date.
+/// An object that is written for its date, or to try the store.
 pub fn clock(cluster: Uuid, upload: Uuid) -> String {
     format!("{cluster}/clock/{upload}")
 }
@@ -141,6 +156,7 @@ mod tests {
             assert_eq!(parse(format!("{prefix}{foreign}")), None, "{foreign}");
         }
         assert_eq!(parse(fence(cluster)), None);
+        assert_eq!(parse(hold(cluster, upload)), None);
     }
 
     #[test]

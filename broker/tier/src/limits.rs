@@ -47,11 +47,16 @@ pub const RETRY_MS_MAX: u64 = 30_000;
 /// A log start that moved by delete-records is taken over by the tier at most so often.
 pub const TRIM_INTERVAL_MS: u64 = 60_000;
 
-/// How old, by the own clock, the last look for a fence may be when a head is committed or an object deleted.
+/// How old, by the own clock, the last look for a fence may be when a head is committed or an object deleted; and the
+/// last look for holds when an object is deleted. No longer than [`GRACE_MS_MIN`]: what a hold keeps that was put
+/// meanwhile was named within the grace.
 pub const FENCE_AGE_MS_MAX: u64 = 60_000;
 
 /// How long an adopter waits behind its fence before it looks at what it adopts: ten times [`FENCE_AGE_MS_MAX`].
 pub const ADOPT_WAIT_MS: u64 = 10 * FENCE_AGE_MS_MAX;
+
+/// How often a cluster looks whether its objects are held, also when it has none to delete: people are to know.
+pub const HOLD_LOOK_INTERVAL_MS: u64 = 60_000;
 
 /// Shortest grace: longer than any fetch may hold a head.
 pub const GRACE_MS_MIN: u64 = 60_000;

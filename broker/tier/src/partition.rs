@@ -494,8 +494,8 @@ impl Partition {
     ) {
         self.sweeping = false;
         match result {
-            Ok(report) if report.waiting > 0 => {
-                // What waits for the end of its grace is looked at again then.
+            Ok(report) if report.waiting > 0 || report.held > 0 => {
+                // What waits for the end of its grace, or of a hold, is looked at again then.
                 self.sweep_at_ms = self.sweep_at_ms.min(now.monotonic_ms + job.grace_ms);
             }
             Ok(_) => {}

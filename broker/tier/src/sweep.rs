@@ -45,6 +45,8 @@ pub struct SweepReport {
     pub deleted_bytes: u64,
     /// Objects that nothing names, still within the grace.
     pub waiting: u64,
+    /// Objects that nothing names, past their grace, that another cluster holds.
+    pub held: u64,
 }
 
 impl Tier {
@@ -110,10 +112,12 @@ impl Tier {
                         report.waiting += 1;
                         continue;
                     }
-                    fence.check(self, now_ms()).await?;
-                    self.store().delete(key).await?;
-                    report.deleted += 1;
-                    report.deleted_bytes += meta.size_bytes;
+                    if report.held == 0 && self.delete_unheld(key, fence, now_ms).await? {
+                        report.deleted += 1;
+                        report.deleted_bytes += meta.size_bytes;
+                    } else {
+                        report.held += 1;
+                    }
                 }
                 match listed.last() {
                     Some(last) if listed.len() >= LIST_PAGE => after = Some(last.key.clone()),
@@ -124,7 +128,8 @@ impl Tier {
         Ok(report)
     }
 
-    /// Deletes objects that were written for their date and not deleted, because an answer got lost or a broker stopped.
+    /// Deletes objects that were written for their date, or to try the store, and not deleted, because an answer got lost
+    /// or a broker stopped. Nobody reads them, so no hold keeps them.
     async fn sweep_clock(
         &self,
         store_now_ms: i64,
@@ -142,7 +147,23 @@ impl Tier {
         Ok(())
     }
 
+    /// Deletes an object unless another cluster holds it; whether it did.
+    pub(crate) async fn delete_unheld(
+        &self,
+        key: &str,
+        fence: &FenceWatch,
+        now_ms: &(dyn Fn() -> u64 + Send + Sync),
+    ) -> Result<bool, TierError> {
+        match fence.check_deletion(self, now_ms).await {
+            Err(TierError::Held { .. }) => return Ok(false),
+            checked => checked?,
+        }
+        self.store().delete(key).await?;
+        Ok(true)
+    }
+
     /// Deletes at most `objects_max` objects of a deleted topic; returns how many there were to delete.
+    /// [`TierError::Held`] while another cluster holds them.
     pub async fn delete_topic(
         &self,
         cluster: Uuid,
@@ -157,14 +178,14 @@ impl Tier {
             .list(&prefix, None, objects_max.min(LIST_PAGE))
             .await?;
         for Listed { key, .. } in &listed {
-            fence.check(self, now_ms()).await?;
+            fence.check_deletion(self, now_ms).await?;
             self.store().delete(key).await?;
         }
         Ok(listed.len())
     }
 
     /// The store's own time, in milliseconds since the epoch: the date of an object that is written for it.
-    async fn store_time(&self, clock: Uuid) -> Result<i64, TierError> {
+    pub(crate) async fn store_time(&self, clock: Uuid) -> Result<i64, TierError> {
         let key = keys::clock(self.cluster(), clock);
         self.store().put_if_absent(&key, Bytes::new()).await?;
         let meta = self.store().stat(&key).await;
@@ -177,7 +198,7 @@ impl Tier {
     }
 }
 
-fn is_old(meta: ObjectMeta, store_now_ms: i64, grace_ms: u64) -> bool {
+pub(crate) fn is_old(meta: ObjectMeta, store_now_ms: i64, grace_ms: u64) -> bool {
     let grace_ms = i64::try_from(grace_ms).unwrap_or(i64::MAX);
     let old = |at| store_now_ms.saturating_sub(at) > grace_ms;
     meta.modified_ms.is_some_and(old)

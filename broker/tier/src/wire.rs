@@ -161,3 +161,9 @@ pub(crate) struct Fence {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) cluster: Vec<u8>,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Hold {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) cluster: Vec<u8>,
+}

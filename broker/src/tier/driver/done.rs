@@ -57,7 +57,7 @@ impl Driver {
                     return;
                 };
                 if let Ok(report) = &result {
-                    slot.garbage = report.waiting;
+                    slot.garbage = report.waiting + report.held;
                     self.parts
                         .metrics
                         .tier_objects_deleted
@@ -80,6 +80,27 @@ impl Driver {
             Done::Snapshot(update, result) => {
                 self.note(result.as_ref().err());
                 self.snapshots.done(&update, result.is_ok());
+                let changed = update.topics.iter().map(|(id, _)| *id);
+                self.replaced.changed(changed, now.monotonic_ms);
+            }
+            Done::Trim(topic, result) => {
+                self.note(result.as_ref().err());
+                let left = match &result {
+                    Ok(report) => report.waiting + report.held > 0,
+                    Err(_) => true,
+                };
+                let deleted = result.map_or(0, |report| report.deleted);
+                self.parts.metrics.tier_objects_deleted.inc_by(deleted);
+                let grace_ms = self.parts.tier.settings.gc_grace.as_millis() as u64;
+                self.replaced
+                    .looked(topic, left.then_some(now.monotonic_ms + grace_ms));
+            }
+            Done::Holds(result) => {
+                self.looking_for_holds = false;
+                self.note(result.as_ref().err());
+                if let Ok(holds) = result {
+                    self.parts.tier.state.held(holds);
+                }
             }
             Done::Probe(result) => {
                 self.probing = false;

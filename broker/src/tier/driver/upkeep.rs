@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_core::ids::TopicId;
 use headwater_core::metadata::Image;
+use headwater_tier::limits::HOLD_LOOK_INTERVAL_MS;
 use headwater_tier::{TierError, keys};
 use uuid::Uuid;
 
@@ -31,6 +32,10 @@ impl Driver {
                 Done::Snapshot(update, result)
             });
         }
+        self.look_for_holds(now_ms);
+        if self.parts.tier.state.is_held() {
+            return;
+        }
         let (snapshots, writing) = (&self.snapshots, &self.writing);
         let is_busy = |id| writing.contains_key(&id) || snapshots.is_writing(id);
         let tombstones = image.tombstones();
@@ -38,6 +43,37 @@ impl Driver {
         if let Some(topic) = self.deleted.plan(tiered, grace_ms, now_ms, is_busy) {
             self.delete(image, topic);
         }
+        let exists = |id| image.topic_by_id(id).is_some();
+        if let Some(topic) = self.replaced.plan(now_ms, exists) {
+            self.trim(topic, grace_ms);
+        }
+    }
+
+    fn look_for_holds(&mut self, now_ms: u64) {
+        if self.looking_for_holds || now_ms < self.look_for_holds_at_ms {
+            return;
+        }
+        self.looking_for_holds = true;
+        self.look_for_holds_at_ms = now_ms + HOLD_LOOK_INTERVAL_MS;
+        let tier = self.parts.tier.clone();
+        let clock = self.parts.clock.clone();
+        self.spawn_small(async move {
+            let now_ms = clock.now().monotonic_ms;
+            Done::Holds(tier.fence.look_for_holds(&tier.tier, now_ms).await)
+        });
+    }
+
+    fn trim(&mut self, topic: TopicId, grace_ms: u64) {
+        let tier = self.parts.tier.clone();
+        let clock = self.parts.clock.clone();
+        self.spawn_small(async move {
+            let now_ms = move || clock.now().monotonic_ms;
+            let date = Uuid::new_v4();
+            let trimmed = tier
+                .tier
+                .trim_topic(topic.0, grace_ms, date, &tier.fence, &now_ms);
+            Done::Trim(topic, trimmed.await)
+        });
     }
 
     fn delete(&mut self, image: &Image, topic: TopicId) {

@@ -8,7 +8,7 @@ use headwater_core::replica::TierView;
 use headwater_log::PartitionKey;
 use headwater_record::Offset;
 use headwater_tier::{
-    Action, CommitJob, Head, Proposal, RetainJob, StoreError, StoreErrorKind, SweepJob,
+    Action, CommitJob, Head, Hold, Proposal, RetainJob, StoreError, StoreErrorKind, SweepJob,
     SweepReport, TierError, UploadJob, Uploaded,
 };
 
@@ -27,6 +27,10 @@ pub(super) enum Done {
     Commit(Vec<Proposal>, Result<HashMap<PartitionKey, String>, String>),
     Delete(TopicId, Result<usize, TierError>),
     Snapshot(Update, Result<(), TierError>),
+    /// Replaced objects of a topic.
+    Trim(TopicId, Result<SweepReport, TierError>),
+    /// Who holds this cluster's objects.
+    Holds(Result<Vec<Hold>, TierError>),
     /// Whether the store can be a tier's.
     Probe(anyhow::Result<()>),
     /// Whether it is well shows in the state of the tier.

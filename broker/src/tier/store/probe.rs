@@ -2,13 +2,15 @@
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
+use headwater_tier::keys;
 use headwater_tier::store::{Store, StoreError, StoreErrorKind};
 use uuid::Uuid;
 
 /// Checks that the store takes an object, refuses to take its key a second time, and reads, lists and deletes it. The
-/// error says what is wrong and what to do.
-pub async fn probe(store: &dyn Store) -> anyhow::Result<()> {
-    let key = format!("probe-{}", Uuid::new_v4());
+/// object is one of `cluster`'s that sweeps delete, should this broker stop before it does. The error says what is wrong
+/// and what to do.
+pub async fn probe(store: &dyn Store, cluster: Uuid) -> anyhow::Result<()> {
+    let key = keys::clock(cluster, Uuid::new_v4());
     let first = Bytes::from(format!("first {key}"));
     let put = store.put_if_absent(&key, first.clone()).await;
     match put {

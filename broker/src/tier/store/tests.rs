@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_tier::store::{Store, StoreErrorKind, suite};
+use headwater_log::sim::{self, SimDisk};
+use headwater_tier::store::{Inline, Store, StoreErrorKind, suite};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -75,7 +76,7 @@ async fn the_default_is_a_folder_of_the_data_directory() {
         meta.modified_ms
             .is_some_and(|time| 1_700_000_000_000 < time)
     );
-    probe(&*store).await.unwrap();
+    probe(&*store, Uuid::nil()).await.unwrap();
     assert_eq!(
         store.list("", None, 10).await.unwrap().len(),
         1,
@@ -239,9 +240,70 @@ impl Store for Careless {
 async fn a_store_that_takes_a_key_twice_is_refused_and_the_probe_is_taken_away() {
     let dir = tempfile::tempdir().unwrap();
     let store = Careless(open_in(&dir, "memory:").unwrap());
-    let error = probe(&store).await.unwrap_err().to_string();
+    let error = probe(&store, Uuid::nil()).await.unwrap_err().to_string();
     assert!(error.contains("ignores If-None-Match"), "{error}");
     assert!(store.list("", None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_directory_without_hard_links_is_refused_with_the_reason() {
+    const EPERM: i32 = 1;
+    let disk = SimDisk::new(1);
+    let host = Arc::new(Inline::new(|_| None));
+    let store = FsStore::open(Arc::new(disk.clone()), host, Uuid::nil()).unwrap();
+    disk.inject(sim::Fault::once(sim::SimOp::Link).with_errno(EPERM));
+    let error = probe(&store, Uuid::nil()).await.unwrap_err();
+    assert!(!may_get_well(&error), "{error:#}");
+    let error = format!("{error:#}");
+    assert!(error.contains("makes no hard links"), "{error}");
+    assert!(!error.contains("credentials"), "{error}");
+    probe(&store, Uuid::nil()).await.unwrap();
+}
+
+/// A store that does not answer what it is asked for an object.
+struct Silent(Arc<dyn Store>);
+
+#[async_trait::async_trait]
+impl Store for Silent {
+    async fn create(
+        &self,
+        key: &str,
+    ) -> Result<Box<dyn headwater_tier::store::ObjectWriter>, StoreError> {
+        self.0.create(key).await
+    }
+    async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.0.put_if_absent(key, bytes).await
+    }
+    async fn read(&self, _: &str, _: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
+        std::future::pending().await
+    }
+    async fn stat(&self, _: &str) -> Result<headwater_tier::store::ObjectMeta, StoreError> {
+        std::future::pending().await
+    }
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<headwater_tier::store::Listed>, StoreError> {
+        self.0.list(prefix, after, limit).await
+    }
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn the_probe_of_a_broker_that_was_stopped_is_where_sweeps_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Silent(open_in(&dir, "memory:").unwrap());
+    let cluster = Uuid::from_u128(7);
+    let stopped = tokio::time::timeout(Duration::from_millis(50), probe(&store, cluster)).await;
+    assert!(stopped.is_err());
+    let left = store.list("", None, 10).await.unwrap();
+    assert_eq!(left.len(), 1);
+    let place = headwater_tier::keys::clock_prefix(cluster);
+    assert!(left[0].key.starts_with(&place), "{}", left[0].key);
 }
 
 #[tokio::test]
@@ -264,7 +326,7 @@ async fn a_store_that_is_not_there_is_told_with_what_to_check() {
     let store = open(url, Some(dir.path()), Path::new("."), &options, &metrics).unwrap();
     let error = store.stat("k").await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unavailable, "{error}");
-    let error = format!("{:#}", probe(&*store).await.unwrap_err());
+    let error = format!("{:#}", probe(&*store, Uuid::nil()).await.unwrap_err());
     assert!(error.contains("check the endpoint in tier.url"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
     assert!(1 <= metrics.retries.get());

@@ -2,7 +2,9 @@
 
 mod bench;
 mod damage;
+mod hold;
 mod read;
 mod retain;
 mod sweep;
+mod topic_objects;
 mod write;

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, CLUSTER, KEY, block_on, bytes};
 
-const GRACE_MS: u64 = 60_000;
+pub(crate) const GRACE_MS: u64 = 60_000;
 
 impl Bench {
-    fn sweep_job(&mut self, keep: &[u64], in_progress: &[Uuid]) -> SweepJob {
+    pub(crate) fn sweep_job(&mut self, keep: &[u64], in_progress: &[Uuid]) -> SweepJob {
         SweepJob {
             key: KEY,
             planned_ms: self.store.now_ms(),

@@ -40,6 +40,7 @@ fn every_command_explains_itself() {
         "tier",
         "tier status",
         "tier verify",
+        "tier release",
         "restore",
         "doctor",
         "perf",

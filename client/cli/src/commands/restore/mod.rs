@@ -24,8 +24,9 @@ Examples:
 
 Topics, their settings and their records come back up to what was in the tier, under a new cluster
 UUID; the report says for each partition where that is. Start the new broker with the same tier.url.
-It reads the old cluster's objects and deletes none of them. With --adopt they become its own: a
-fence keeps the old cluster from uploading and deleting, ten minutes later every object is looked
+It reads the old cluster's objects and deletes none of them; a hold keeps the old cluster from
+deleting them, should it still run, until headwater tier release. With --adopt they become its own:
+a fence keeps the old cluster from uploading and deleting, ten minutes later every object is looked
 at, and from then on retention and deletions of the new cluster cover them too.
 
 Exit code 5: restored, but objects are missing or damaged, or, with --dry-run, would be.";

@@ -42,7 +42,10 @@ fn head(report: &RestoreReport) -> String {
     let objects = match (report.adopted, report.dry_run) {
         (true, false) => "adopted: they are the new cluster's now",
         (true, true) => "would be adopted",
-        (false, _) => "read only: they stay the old cluster's",
+        (false, false) => "read only: they stay the old cluster's, which deletes none of them",
+        (false, true) => {
+            "would be read only: they stay the old cluster's, which would delete none of them"
+        }
     };
     let mut pairs = vec![
         ("from", report.from.clone()),
@@ -141,6 +144,12 @@ fn notes(report: &RestoreReport) -> Option<String> {
             object.object, object.why
         ));
     }
+    for hold in &report.holds {
+        lines.push(format!(
+            "cluster {} deletes nothing in the tier until\n  {}",
+            hold.cluster_id, hold.release_command
+        ));
+    }
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
@@ -168,7 +177,7 @@ fn next(report: &RestoreReport) -> String {
 
 #[cfg(test)]
 mod tests {
-    use headwater_broker::restore::ProblemReport;
+    use headwater_broker::restore::{HoldReport, ProblemReport};
 
     use super::*;
     use crate::failure::Exit;
@@ -208,6 +217,10 @@ mod tests {
             vanished_topics: Vec::new(),
             unread_objects: Vec::new(),
             problems_total: 1,
+            holds: vec![HoldReport {
+                cluster_id: Default::default(),
+                release_command: "headwater tier release --from s3://logs/prod".to_owned(),
+            }],
             start_command: "headwater-broker --data-dir new --set tier.url=s3://logs/prod"
                 .to_owned(),
         }
@@ -221,7 +234,7 @@ mod tests {
              old cluster   {id}\n\
              new cluster   {id}\n\
              snapshot      revision 17, written 2026-01-02T03:04:05Z\n\
-             old objects   read only: they stay the old cluster's\n\
+             old objects   read only: they stay the old cluster's, which deletes none of them\n\
              \n\
              PARTITION       LOG START      END   OBJECTS      SIZE   PROBLEMS\n\
              shop/orders/0         100   12,000        20   5.0 GiB\n\
@@ -231,6 +244,8 @@ mod tests {
              shop/orders/1   100..700   missing   c/t/1/0-1-u   the object is not there\n\
              \n\
              shop/orders is newer than the snapshot; restored as its own object says\n\
+             cluster {id} deletes nothing in the tier until\n\
+             \x20 headwater tier release --from s3://logs/prod\n\
              \n\
              ✓ 1 topic, 2 partitions, 10.0 GiB restored. Records behind each END were never in the tier. Start \
              the broker:\n  headwater-broker --data-dir new --set tier.url=s3://logs/prod"

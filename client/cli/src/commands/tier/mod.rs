@@ -1,5 +1,7 @@
 //! `headwater tier`.
 
+#[cfg(feature = "embedded")]
+mod release;
 mod status;
 mod verify;
 
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     /// Check that what should be in the tier is there and whole; exit code 1 if it is not
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::Args),
+    /// Let an old cluster delete objects again that a restored one holds
+    #[cfg(feature = "embedded")]
+    #[command(after_help = release::HELP)]
+    Release(release::Args),
 }
 
 const STATUS_HELP: &str = "\
@@ -57,6 +63,8 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             print(output.output, &status::StatusView::from(status))
         }
         Command::Verify(args) => verify::run(args, session).await,
+        #[cfg(feature = "embedded")]
+        Command::Release(args) => release::run(args, session).await,
     }
 }
 
