@@ -17,7 +17,7 @@ pub use history::{History, read_all};
 pub use load::Load;
 pub use program::{Program, all_flights, headwater, headwater_at_home, sample_day};
 pub use small_disk::SmallDisk;
-pub use versitygw::{Account, Versitygw};
+pub use versitygw::{Account, BUCKET, Versitygw};
 
 /// Whether everything may run. If not, says what the test would need besides
 /// `HEADWATER_E2E=1`.

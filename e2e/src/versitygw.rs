@@ -14,7 +14,7 @@ const INSTALL: &str = "CGO_ENABLED=0 go install github.com/versity/versitygw/cmd
 /// How long it may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The bucket of every test. Below the server's folder, a bucket is a folder.
-const BUCKET: &str = "tier";
+pub const BUCKET: &str = "tier";
 /// What it is known as to clients that do not care.
 const REGION: &str = "us-east-1";
 
@@ -70,22 +70,36 @@ impl Versitygw {
 
     /// Starts a server. `None`, and a word about it, if it may not run or is not there.
     pub fn start() -> Option<Versitygw> {
-        let program = Versitygw::program()?;
+        Some(Versitygw::run(&Versitygw::program()?))
+    }
+
+    /// Starts a server of this program.
+    pub fn run(program: &Path) -> Versitygw {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["accounts", "data", "data/tier"] {
             std::fs::create_dir(folder.path().join(name)).expect("a folder can be made");
         }
         let (port, root) = (free_port(), Account::new("root"));
-        let child = spawn(&program, port, &root, folder.path());
+        let child = spawn(program, port, &root, folder.path());
         let mut server = Versitygw {
-            program,
+            program: program.to_owned(),
             child,
             port,
             root,
             folder,
         };
         server.wait_ready();
-        Some(server)
+        server
+    }
+
+    /// Of the process that runs now.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens, as a URL.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The `tier.url` of a prefix in the bucket.
@@ -137,10 +151,6 @@ impl Versitygw {
     pub fn restart(&mut self) {
         self.child = spawn(&self.program, self.port, &self.root, self.folder.path());
         self.wait_ready();
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 
     fn admin(&self, command: &str, arguments: &[&str]) {

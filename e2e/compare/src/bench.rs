@@ -8,7 +8,7 @@ use headwater_e2e::BrokerOptions;
 use serde_json::Value;
 
 use crate::figures::{Figure, Row, Sample};
-use crate::process::{SERVER_CPU, Usage, on_load_cpu, output, usage};
+use crate::process::{SERVER_CPU, Usage, on_load_cpu, output, touch_memory, usage};
 use crate::scenarios::{Floor, Scenario, What, Work};
 use crate::special::Special;
 use crate::systems::{Bulk, Class, Headwater, Kafka, Nats, Paced, Records, System, Told};
@@ -152,6 +152,7 @@ impl Bench {
             .iter()
             .map(|floor| row(floor.name, "by its server: CRC of each batch"))
             .collect();
+        touch_memory();
         for run in 1..=self.effort.runs {
             let at = format!("{}, run {run} of {}", scenario.id, self.effort.runs);
             for ((who, class), row) in subjects.iter().zip(&mut rows) {

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// A GiB for each of the servers and a floor.
+const TOUCHED_BYTES: usize = 4 << 30;
+
 /// How long a server may take to serve, or to stop.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -26,10 +29,23 @@ pub(crate) fn on_load_cpu(program: impl AsRef<OsStr>) -> Command {
     pinned(LOAD_CPU, program)
 }
 
+/// Moves a process that runs, with all its threads, to the load's core.
+pub(crate) fn move_to_load_cpu(pid: u32) -> Result<()> {
+    let mut taskset = Command::new("taskset");
+    taskset.args(["--all-tasks", "--cpu-list", "--pid", LOAD_CPU]);
+    output(taskset.arg(pid.to_string())).map(drop)
+}
+
 fn pinned(cpu: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", cpu]).arg(program);
     command
+}
+
+/// Writes to as much memory as a run fills with pages of files. A virtual machine gets a page from its host when it is
+/// first touched, and may have given it back when it is touched again: that costs whoever happens to touch it.
+pub(crate) fn touch_memory() {
+    drop(std::hint::black_box(vec![1_u8; TOUCHED_BYTES]));
 }
 
 /// Runs a command to its end and returns what it printed.

@@ -353,6 +353,51 @@ pub(crate) const ALL: &[Scenario] = &[
         ],
     },
     Scenario {
+        id: "S6-1-large",
+        title: "Fsynced produce over one partition in large batches",
+        about: "The same in batches of 256 KiB, as Headwater's client makes them by default and Kafka's may be set to; the \
+                floor takes 16 at once, as our client has on their way. NATS has no batches, and syncs each message as before.",
+        work: What::Load(Work::Bulk(Bulk {
+            records: Records {
+                count: 400_000,
+                bytes: 1 << 10,
+            },
+            batch_bytes: 256 << 10,
+            ..SYNCED
+        })),
+        classes: &[Class::Fsynced],
+        once: false,
+        columns: THROUGHPUT,
+        drawn: 2,
+        floors: &[Floor {
+            name: SYNCED_FLOOR,
+            arguments: &[
+                "socket-write",
+                "--sync",
+                "--bytes",
+                "409600000",
+                "--batch-bytes",
+                "262144",
+                "--in-flight",
+                "16",
+            ],
+        }],
+        aims: &[
+            Aim::Ratio {
+                what: "fsynced, large batches: server CPU of Kafka to ours",
+                of: (KAFKA_SYNCED, Figure::CpuUsPerRecord),
+                to: (OURS_SYNCED, Figure::CpuUsPerRecord),
+                at_least: 3.0,
+            },
+            Aim::Ratio {
+                what: "fsynced, large batches: our throughput to the floor's",
+                of: (OURS_SYNCED, Figure::MibPerSecond),
+                to: (SYNCED_FLOOR, Figure::MibPerSecond),
+                at_least: 0.85,
+            },
+        ],
+    },
+    Scenario {
         id: "S6-1000",
         title: "Fsynced produce over a thousand partitions",
         about: "The same over 1,000 partitions: each client fills a batch for one partition, then one for the next, \
@@ -572,6 +617,37 @@ pub(crate) const ALL: &[Scenario] = &[
         ],
     },
     Scenario {
+        id: "S10-s3",
+        title: "The tier over S3, beside opendal alone",
+        about: "S10 on a real S3 server (versitygw on a folder), with which broker and floor talk over HTTP. The server \
+                shares the load's core with our consumer, which the floor has not: a part of what ours takes longer in \
+                reading is the consumer's. Writes are counted by the server's log: objects, their parts, manifests.",
+        work: What::Special(special::tier_s3),
+        classes: &[],
+        once: false,
+        columns: &[
+            Figure::UploadMibPerSecond,
+            Figure::ColdReadMibPerSecond,
+            Figure::WritesPerGib,
+        ],
+        drawn: 2,
+        floors: &[],
+        aims: &[
+            Aim::Ratio {
+                what: "upload of 4 partitions over S3: our throughput to opendal's",
+                of: ("Headwater, 4 partitions", Figure::UploadMibPerSecond),
+                to: ("floor: opendal, 4 at once", Figure::UploadMibPerSecond),
+                at_least: 0.7,
+            },
+            Aim::Ratio {
+                what: "cold read of 4 partitions over S3: our throughput to opendal's",
+                of: ("Headwater, 4 partitions", Figure::ColdReadMibPerSecond),
+                to: ("floor: opendal, 4 at once", Figure::ColdReadMibPerSecond),
+                at_least: 0.7,
+            },
+        ],
+    },
+    Scenario {
         id: "S10-requests",
         title: "Requests of the tier, by the number of partitions",
         about: "1 GiB (1.2 over 100 partitions) in segments of 128 MiB, 8 MiB and 64 KiB, the smallest, so that each \
@@ -592,9 +668,9 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         id: "S10-beside",
         title: "Producers beside a cold reader",
-        about: "Fsynced produce at 5,000 records/s, alone, and while one consumer reads 1 GiB from the tier again and \
-                again as fast as it can. Producer and reader share the load's core, so a part of the difference is \
-                theirs.",
+        about: "Fsynced produce at 5,000 records/s, alone, and while one consumer reads 1 GiB again and again as fast \
+                as it can, from the broker's disk or from the tier. Producer and reader share the load's core, and \
+                the broker's halves the other: what the tier itself adds is the difference to the hot reader.",
         work: What::Special(special::isolation),
         classes: &[],
         once: false,
@@ -614,7 +690,7 @@ mod tests {
         let named = |name| ALL.iter().filter(|one| one.is_named(name)).count();
         assert_eq!(
             (named("S1"), named("S6"), named("S6-1"), named("S")),
-            (1, 2, 1, 0)
+            (1, 3, 2, 0)
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::process::output;
 /// As in `peers/kafka/pom.xml`, which says what Maven fetches.
 pub(crate) const KAFKA_VERSION: &str = "4.3.1";
 pub(crate) const NATS_SERVER_VERSION: &str = "v2.15.2";
+pub(crate) const VERSITYGW_VERSION: &str = "v1.8.0";
 const NATS_CLI_VERSION: &str = "v0.5.1";
 
 /// Where everything is.
@@ -69,6 +70,16 @@ impl Tools {
             )?,
             nats_load,
         })
+    }
+
+    /// A real S3 server; the tier alone needs it.
+    pub(crate) fn versitygw() -> Result<PathBuf> {
+        go_install(
+            &cache()?,
+            "versitygw",
+            "github.com/versity/versitygw/cmd/versitygw",
+            VERSITYGW_VERSION,
+        )
     }
 }
 

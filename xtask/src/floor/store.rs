@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
-use opendal::{Operator, services};
+use opendal::{HttpTransporter, Operator, services};
+use opendal_http_transport_reqwest::ReqwestTransport;
 use serde_json::{Value, json};
 
 /// What to write and read.
@@ -31,7 +32,16 @@ pub(crate) struct Load {
     /// Folder for the objects; a temporary one by default.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// An S3 server instead, http://HOST:PORT, with the credentials of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    #[arg(long, requires = "s3_bucket")]
+    s3_endpoint: Option<String>,
+    /// Bucket of the server
+    #[arg(long, requires = "s3_endpoint")]
+    s3_bucket: Option<String>,
 }
+
+/// A server of one's own does not care.
+const S3_REGION: &str = "us-east-1";
 
 const PIECE_BYTES: usize = 1 << 20;
 const RANGE_BYTES: u64 = 1 << 20;
@@ -51,11 +61,22 @@ pub(crate) fn measure(load: &Load) -> Result<Value> {
     };
     let source = scratch.path().join("source");
     write_source(&source, load.object_bytes)?;
-    let root = scratch.path().join("objects");
-    let root = root
-        .to_str()
-        .context("the folder is not named in Unicode")?;
-    let operator = Operator::new(services::Fs::default().root(root))?;
+    let operator = match (&load.s3_endpoint, &load.s3_bucket) {
+        (Some(endpoint), Some(bucket)) => {
+            // No harm if it is chosen already.
+            drop(rustls::crypto::ring::default_provider().install_default());
+            HttpTransporter::install_default(ReqwestTransport::default());
+            let server = services::S3::default().endpoint(endpoint).bucket(bucket);
+            Operator::new(server.region(S3_REGION))?
+        }
+        _ => {
+            let root = scratch.path().join("objects");
+            let root = root
+                .to_str()
+                .context("the folder is not named in Unicode")?;
+            Operator::new(services::Fs::default().root(root))?
+        }
+    };
     let objects: Vec<String> = (0..load.bytes.div_ceil(load.object_bytes))
         .map(|n| format!("object-{n}"))
         .collect();

@@ -15,7 +15,7 @@ pub(crate) use connections::connections;
 pub(crate) use memory::memory;
 pub(crate) use partitions::partitions;
 pub(crate) use restart::restart;
-pub(crate) use tier::{isolation, requests, tier};
+pub(crate) use tier::{isolation, requests, tier, tier_s3};
 
 /// What one run says of a subject.
 pub(crate) struct Said {

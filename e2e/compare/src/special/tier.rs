@@ -1,38 +1,75 @@
 //! What the tier gives beside opendal alone, and what a cold reader does to producers. Ours only: Kafka ships no store
 //! for its tier, and NATS has none.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use headwater_e2e::BrokerOptions;
+use headwater_e2e::{BUCKET, BrokerOptions, Versitygw};
 use serde_json::Value;
 
 use super::Said;
 use crate::bench::Bench;
 use crate::figures::{Figure, Sample};
-use crate::process::{on_server_cpu, output};
+use crate::process::{move_to_load_cpu, on_server_cpu, output};
 use crate::scenarios::BULK;
 use crate::systems::Headwater;
+use crate::tools::Tools;
 
 const BYTES: u64 = 1 << 30;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const RECORD_BYTES: u64 = 1 << 10;
 
+/// The topic that goes to the tier.
+const COLD: &str = "cold";
+
 /// How long an upload of all may take at most.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Uploads and cold reads, with one partition and with four.
+/// What a server counts that changes something: a store asks the most for these.
+const S3_WRITES: [&str; 4] = [
+    "s3_PutObject",
+    "s3_CreateMultipartUpload",
+    "s3_UploadPart",
+    "s3_CompleteMultipartUpload",
+];
+
+/// Uploads and cold reads, with one partition and with four, on a folder.
 pub(crate) fn tier(bench: &mut Bench) -> Result<Vec<Said>> {
+    beside_floor(bench, || Ok(None))
+}
+
+/// The same on a real S3 server, which shares the load's core.
+pub(crate) fn tier_s3(bench: &mut Bench) -> Result<Vec<Said>> {
+    let program = Tools::versitygw()?;
+    beside_floor(bench, || server(&program).map(Some))
+}
+
+/// An S3 server with an empty bucket.
+fn server(program: &Path) -> Result<Versitygw> {
+    let server = Versitygw::run(program);
+    move_to_load_cpu(server.pid())?;
+    Ok(server)
+}
+
+/// Ours and opendal alone, each with a store of its own.
+fn beside_floor(
+    bench: &mut Bench,
+    store: impl Fn() -> Result<Option<Versitygw>>,
+) -> Result<Vec<Said>> {
     // Some segments at least.
     let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
     let mut said = Vec::new();
     for partitions in [1, 4] {
-        said.push(tiered(partitions, bytes, SEGMENT_BYTES)?);
+        let server = store()?;
+        said.push(tiered(partitions, bytes, SEGMENT_BYTES, server.as_ref())?);
+        drop(server);
         if let Some(floors) = bench.floors() {
-            said.push(alone(floors, partitions, bytes)?);
+            let server = store()?;
+            said.push(alone(floors, partitions, bytes, server.as_ref())?);
         }
     }
     Ok(said)
@@ -45,17 +82,20 @@ pub(crate) fn requests(bench: &mut Bench) -> Result<Vec<Said>> {
     let spread = spread.into_iter().map(|(partitions, segment_bytes)| {
         let partitions = (partitions / bench.divisor()).max(1);
         let bytes = (BYTES / bench.divisor()).max(partitions * segment_bytes * 3 / 2);
-        tiered(partitions, bytes, segment_bytes)
+        tiered(partitions, bytes, segment_bytes, None)
     });
     spread.collect()
 }
 
-/// Latency of producers, alone and while a reader takes everything from the tier again and again.
+/// Latency of producers, alone and while a reader takes everything from the disk, or from the tier, again and again.
 pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
     let scratch = tempfile::tempdir()?;
     let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
-    let headwater = filled(scratch.path(), 4, bytes, SEGMENT_BYTES)?;
+    let headwater = filled(scratch.path(), 4, bytes, SEGMENT_BYTES, None)?;
     settle(&headwater)?;
+    let hot = ["topic", "create", "hot", "--partitions", "4"];
+    headwater.command(&[&hot[..], &["--tiering=false"]].concat())?;
+    fill(&headwater, "hot", bytes, BULK.batch_bytes)?;
     let duration = format!("{}s", bench.count(8));
     let produce = || -> Result<Sample> {
         let rate = [
@@ -77,20 +117,22 @@ pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
             (Figure::P99Us, latency("p99")?),
         ]))
     };
-    let alone = produce()?;
-    let stop = AtomicBool::new(false);
-    let beside = thread::scope(|threads| {
-        let reader = threads.spawn(|| -> Result<()> {
-            while !stop.load(Ordering::Relaxed) {
-                read_all(&headwater)?;
-            }
-            Ok(())
-        });
-        let beside = produce();
-        stop.store(true, Ordering::Relaxed);
-        reader.join().expect("the reader does not panic")?;
-        beside
-    })?;
+    let beside = |topic| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|threads| {
+            let reader = threads.spawn(|| -> Result<()> {
+                while !stop.load(Ordering::Relaxed) {
+                    read_all(&headwater, topic)?;
+                }
+                Ok(())
+            });
+            let beside = produce();
+            stop.store(true, Ordering::Relaxed);
+            reader.join().expect("the reader does not panic")?;
+            beside
+        })
+    };
+    let (alone, beside_hot, beside_cold) = (produce()?, beside("hot")?, beside(COLD)?);
     let said = |subject: &str, sample| Said {
         subject: subject.to_owned(),
         sample,
@@ -98,21 +140,31 @@ pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
     };
     Ok(vec![
         said("Headwater, alone", alone),
-        said("Headwater, beside a cold reader", beside),
+        said("Headwater, beside a hot reader", beside_hot),
+        said("Headwater, beside a cold reader", beside_cold),
     ])
 }
 
 /// A topic filled on a broker without a tier, then opened by one with a tier.
-fn tiered(partitions: u64, bytes: u64, segment_bytes: u64) -> Result<Said> {
+fn tiered(
+    partitions: u64,
+    bytes: u64,
+    segment_bytes: u64,
+    server: Option<&Versitygw>,
+) -> Result<Said> {
     let scratch = tempfile::tempdir()?;
-    let headwater = filled(scratch.path(), partitions, bytes, segment_bytes)?;
+    let headwater = filled(scratch.path(), partitions, bytes, segment_bytes, server)?;
     // Uploads begin before it serves.
     let opened = Instant::now() - headwater.broker.started_in();
     let uploaded = settle(&headwater)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let up = mib(uploaded) / opened.elapsed().as_secs_f64();
-    let writes = writes(&headwater) * (1_u64 << 30) as f64 / uploaded as f64;
-    let read = read_all(&headwater)?;
+    let writes = match server {
+        None => writes(&headwater),
+        Some(server) => s3_writes(server),
+    };
+    let writes = writes * (1_u64 << 30) as f64 / uploaded as f64;
+    let read = read_all(&headwater, COLD)?;
     Ok(Said {
         subject: format!("Headwater, {}", partitions_of(partitions)),
         sample: Sample::from([
@@ -132,32 +184,60 @@ fn partitions_of(partitions: u64) -> String {
 }
 
 /// A broker with a tier on a directory that one without has filled.
-fn filled(scratch: &Path, partitions: u64, bytes: u64, segment_bytes: u64) -> Result<Headwater> {
+fn filled(
+    scratch: &Path,
+    partitions: u64,
+    bytes: u64,
+    segment_bytes: u64,
+    server: Option<&Versitygw>,
+) -> Result<Headwater> {
     let data_dir = Some(scratch.join("data"));
     let mut without = Headwater::start(BrokerOptions {
         data_dir: data_dir.clone(),
         ..BrokerOptions::default()
     });
     let (partitions, segment) = (partitions.to_string(), segment_bytes.to_string());
-    let create = ["topic", "create", "cold", "--partitions", &partitions];
+    let create = ["topic", "create", COLD, "--partitions", &partitions];
     without.command(&[&create[..], &["--segment-bytes", &segment]].concat())?;
-    let count = (bytes / RECORD_BYTES).to_string();
     // Several batches to a segment: one that is larger than a segment has it for itself, and leaves it open.
-    let batch = (segment_bytes / 4).min(BULK.batch_bytes).to_string();
-    let produce = ["perf", "produce", "--topic", "cold", "--count", &count];
-    let options = ["--warm-up", "0ms", "--batch-size", &batch];
-    without.command(&[&produce[..], &options].concat())?;
+    fill(
+        &without,
+        COLD,
+        bytes,
+        (segment_bytes / 4).min(BULK.batch_bytes),
+    )?;
     without.broker.stop();
     drop(without);
+    let mut settings = vec![
+        "tier.commit_interval=250ms".to_owned(),
+        "storage.retention_check_interval=100ms".to_owned(),
+    ];
+    match server {
+        None => settings.push(format!("tier.url=fs://{}", scratch.join("tier").display())),
+        Some(server) => {
+            let folder = scratch.join("credentials");
+            fs::create_dir(&folder)?;
+            fs::write(folder.join("access_key_id"), &server.root().access)?;
+            fs::write(folder.join("secret_access_key"), &server.root().secret)?;
+            settings.push(format!("tier.url={}", server.url("compare")));
+            settings.push(format!("tier.credentials_dir={}", folder.display()));
+            // On a disk that both share copies go as soon as they may; elsewhere by retention.
+            settings.push("topics.local_retention_time=0s".to_owned());
+        }
+    }
     Ok(Headwater::start(BrokerOptions {
         data_dir,
-        settings: vec![
-            format!("tier.url=fs://{}", scratch.join("tier").display()),
-            "tier.commit_interval=250ms".to_owned(),
-            "storage.retention_check_interval=100ms".to_owned(),
-        ],
+        settings,
         ..BrokerOptions::default()
     }))
+}
+
+fn fill(headwater: &Headwater, topic: &str, bytes: u64, batch_bytes: u64) -> Result<()> {
+    let (count, batch) = ((bytes / RECORD_BYTES).to_string(), batch_bytes.to_string());
+    let produce = ["perf", "produce", "--topic", topic, "--count", &count];
+    let options = ["--warm-up", "0ms", "--batch-size", &batch];
+    headwater.command(&[&produce[..], &options].concat())?;
+    Ok(())
 }
 
 /// Waits until all sealed segments are in the tier, and only there; says how many bytes that is.
@@ -185,9 +265,9 @@ fn settle(headwater: &Headwater) -> Result<u64> {
     }
 }
 
-/// Reads the topic from the beginning, batches as stored; says at how many MiB/s.
-fn read_all(headwater: &Headwater) -> Result<f64> {
-    let consume = ["perf", "consume", "--topic", "cold", "--raw"];
+/// Reads a topic from the beginning, batches as stored; says at how many MiB/s.
+fn read_all(headwater: &Headwater, topic: &str) -> Result<f64> {
+    let consume = ["perf", "consume", "--topic", topic, "--raw"];
     let report = headwater.command(&consume)?;
     report["mib_per_s"]
         .as_f64()
@@ -195,12 +275,18 @@ fn read_all(headwater: &Headwater) -> Result<f64> {
 }
 
 /// On the core of the servers, as the broker that it stands beside.
-fn alone(floors: &Path, at_once: u64, bytes: u64) -> Result<Said> {
+fn alone(floors: &Path, at_once: u64, bytes: u64, server: Option<&Versitygw>) -> Result<Said> {
     let mut floor = on_server_cpu(floors);
     floor
         .args(["floor", "store", "--bytes", &bytes.to_string()])
         .args(["--object-bytes", &SEGMENT_BYTES.to_string()])
         .args(["--at-once", &at_once.to_string()]);
+    if let Some(server) = server {
+        floor
+            .args(["--s3-endpoint", &server.endpoint(), "--s3-bucket", BUCKET])
+            .env("AWS_ACCESS_KEY_ID", &server.root().access)
+            .env("AWS_SECRET_ACCESS_KEY", &server.root().secret);
+    }
     let report: Value = serde_json::from_str(&output(&mut floor)?)?;
     let rate = |name: &str| {
         report[name]
@@ -215,6 +301,15 @@ fn alone(floors: &Path, at_once: u64, bytes: u64) -> Result<Said> {
         ]),
         verified: "CRC of each object",
     })
+}
+
+/// Requests that changed something, by the server's log.
+fn s3_writes(server: &Versitygw) -> f64 {
+    let requests = server.requests();
+    let writes = requests
+        .iter()
+        .filter(|request| S3_WRITES.contains(&request.as_str()));
+    writes.count() as f64
 }
 
 /// Objects and manifests that were written.

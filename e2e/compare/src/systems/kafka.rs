@@ -1,11 +1,12 @@
 //! Apache Kafka, driven by its own ProducerPerformance and ConsumerPerformance, and by `Load` where those cannot.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use headwater_e2e::free_port;
 
 use super::{Bulk, Class, Paced, Records, System, Told, told};
@@ -27,6 +28,9 @@ const JVM: &[&str] = &[
 
 /// Any id does; each data directory is a cluster of its own.
 const CLUSTER_ID: &str = "aGVhZHdhdGVyLWNvbXBhcg";
+
+/// How long it may take until nothing is left of a topic.
+const DELETION_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One node that is broker and controller.
 pub(crate) struct Kafka {
@@ -99,6 +103,26 @@ impl Kafka {
         java.args(["-Xmx1G", "-cp", &self.class_path, class])
             .args(arguments);
         output(&mut java)
+    }
+
+    /// Topics are deleted in the background, which must not be counted to who comes next; and a client that writes to a
+    /// thousand partitions meanwhile has been seen to hang.
+    fn wait_until_deleted(&self, topic: &str) -> Result<()> {
+        let deadline = Instant::now() + DELETION_PATIENCE;
+        let of_topic = format!("{topic}-");
+        loop {
+            let entries = fs::read_dir(self.folder.path().join("data"))?;
+            let names: Vec<_> = entries
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<Result<_>>()?;
+            let of_topic = |name: &OsString| name.to_string_lossy().starts_with(&of_topic);
+            let left = names.iter().any(of_topic);
+            if !left {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{topic} is not deleted");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Our own load.
@@ -191,6 +215,7 @@ impl System for Kafka {
 
     fn verify_and_delete(&mut self, topic: &str, records: Records) -> Result<&'static str> {
         self.load("verify", topic, &records.verify_arguments())?;
+        self.wait_until_deleted(topic)?;
         Ok("count, offsets, CRC of each batch")
     }
 
