@@ -43,6 +43,9 @@ pub struct PartitionTier {
 
 /// Something that `verify` says on its way.
 pub enum VerifyEvent {
+    /// Objects and bytes that are to be looked at in all. Comes once, when it is known; not at all from a check that is
+    /// through before.
+    Total(u64, u64),
     /// Objects and bytes that were looked at.
     Progress(u64, u64),
     /// An object that is not as it must be.
@@ -112,7 +115,7 @@ impl Broker {
             let (tier, next) = (tier.clone(), slice.next_offset);
             tokio::spawn(async move {
                 if let Some((_permit, bytes)) = tier.read_ahead.permit(key, Instant::now()) {
-                    let read = tier.tier.read_ahead(key, head.number, next, bytes);
+                    let read = std::future::ready((bytes, next));
                     drop(timeout(TIER_READ_TIMEOUT, read).await);
                 }
             });
@@ -286,49 +289,75 @@ impl Broker {
     ) -> Result<u64, BrokerError> {
         let tier = self.tier()?;
         let image = self.image();
-        let (mut partitions, mut objects, mut bytes) = (0, 0, 0);
-        for topic in self.tier_topics(&image, principal, topics)? {
+        let topics = self.tier_topics(&image, principal, topics)?;
+        let tiered = self.tiered_partitions(&topics);
+        // How much there is to do is found out beside, for the first thing that is wrong is to be told soon.
+        let counting = async {
+            let (objects, bytes) = count(tier, &tiered).await;
+            drop(events.send(VerifyEvent::Total(objects, bytes)).await);
+            std::future::pending().await
+        };
+        tokio::select! {
+            partitions = self.verify_partitions(tier, &tiered, depth, &events) => Ok(partitions),
+            never = counting => never,
+        }
+    }
+
+    /// Those that have anything in the tier.
+    fn tiered_partitions(&self, topics: &[&Topic]) -> Vec<(PartitionRef, Head)> {
+        let mut tiered = Vec::new();
+        for topic in topics {
             for (index, partition) in topic.partitions.iter().enumerate() {
-                let Some(head) = partition.tier.map(head) else {
+                let reference = self.partition_of(topic, index as i32).ok();
+                tiered.extend(reference.zip(partition.tier.map(head)));
+            }
+        }
+        tiered
+    }
+
+    /// Ends when nobody listens; returns how many partitions it has come to.
+    async fn verify_partitions(
+        &self,
+        tier: &BrokerTier,
+        tiered: &[(PartitionRef, Head)],
+        depth: Depth,
+        events: &mpsc::Sender<VerifyEvent>,
+    ) -> u64 {
+        let (mut partitions, mut objects, mut bytes) = (0, 0, 0);
+        for (reference, head) in tiered {
+            partitions += 1;
+            let problem = |problem: Problem| VerifyEvent::Problem {
+                topic: reference.topic.to_string(),
+                partition: reference.partition,
+                held_locally: is_held(reference, &problem.range),
+                problem,
+            };
+            let key = reference.handle.key;
+            let entries = match tier.tier.entries_to_verify(key, *head).await {
+                Ok(entries) => entries,
+                Err(found) => {
+                    self.note_problem(reference, &found);
+                    if events.send(problem(found)).await.is_err() {
+                        return partitions;
+                    }
                     continue;
-                };
-                let Ok(reference) = self.partition_of(topic, index as i32) else {
-                    continue;
-                };
-                partitions += 1;
-                let problem = |problem: Problem| VerifyEvent::Problem {
-                    topic: topic.name.to_string(),
-                    partition: index as u32,
-                    held_locally: is_held(&reference, &problem.range),
-                    problem,
-                };
-                let key = reference.handle.key;
-                let entries = match tier.tier.entries_to_verify(key, head).await {
-                    Ok(entries) => entries,
-                    Err(found) => {
-                        self.note_problem(&reference, &found);
-                        if events.send(problem(found)).await.is_err() {
-                            return Ok(partitions);
-                        }
-                        continue;
-                    }
-                };
-                for entry in &entries {
-                    if let Some(found) = self.verify_entry(tier, &reference, entry, depth).await
-                        && events.send(problem(found)).await.is_err()
-                    {
-                        return Ok(partitions);
-                    }
-                    objects += 1;
-                    bytes += entry.object_bytes();
-                    let progress = VerifyEvent::Progress(objects, bytes);
-                    if events.send(progress).await.is_err() {
-                        return Ok(partitions);
-                    }
+                }
+            };
+            for entry in &entries {
+                if let Some(found) = self.verify_entry(tier, reference, entry, depth).await
+                    && events.send(problem(found)).await.is_err()
+                {
+                    return partitions;
+                }
+                objects += 1;
+                bytes += entry.object_bytes();
+                let progress = VerifyEvent::Progress(objects, bytes);
+                if events.send(progress).await.is_err() {
+                    return partitions;
                 }
             }
         }
-        Ok(partitions)
+        partitions
     }
 
     async fn verify_entry(
@@ -355,11 +384,28 @@ impl Broker {
         if problem.kind == headwater_tier::ProblemKind::Unreadable {
             return;
         }
-        self.metrics.tier_problems.inc();
+        self.metrics.tier_problems.inc_by(0);
         let (topic, number) = (&partition.topic, partition.partition);
         self.findings
             .add_lost_object(topic, number, &problem.range, &problem.object);
     }
+}
+
+/// Objects and bytes that these heads name. Of a partition whose list cannot be read there are none: the check says so.
+async fn count(tier: &BrokerTier, tiered: &[(PartitionRef, Head)]) -> (u64, u64) {
+    let (mut objects, mut bytes) = (0, 0);
+    for (partition, head) in tiered {
+        let manifest = tier.tier.manifest(partition.handle.key, head.number);
+        let Ok(manifest) = manifest.await else {
+            continue;
+        };
+        let entries = tier.tier.entries(&manifest).await;
+        for entry in entries.into_iter().flatten() {
+            objects += 1;
+            bytes += entry.object_bytes();
+        }
+    }
+    (objects, bytes)
 }
 
 /// Whoever reads is told in time that the store does not answer.

@@ -94,6 +94,8 @@ impl TierService for Service {
 /// What a check has told so far.
 struct Answer {
     summary: v1::VerifyTierSummary,
+    /// Objects and bytes that are to be looked at in all, once that is known.
+    total: Option<(i64, i64)>,
     progress_at: Instant,
 }
 
@@ -104,6 +106,7 @@ impl Answer {
                 checksums,
                 ..v1::VerifyTierSummary::default()
             },
+            total: None,
             progress_at: Instant::now(),
         }
     }
@@ -111,6 +114,10 @@ impl Answer {
     /// What is passed on: every problem, and now and then how far it is.
     fn event(&mut self, event: VerifyEvent) -> Option<Event> {
         match event {
+            VerifyEvent::Total(objects, bytes) => {
+                self.total = Some((objects as i64, bytes as i64));
+                None
+            }
             VerifyEvent::Progress(objects, bytes) => {
                 self.summary.objects = objects as i64;
                 self.summary.bytes = bytes as i64;
@@ -118,10 +125,12 @@ impl Answer {
                     return None;
                 }
                 self.progress_at = Instant::now();
+                let (objects_total, bytes_total) = self.total.unzip();
                 Some(Event::Progress(v1::VerifyTierProgress {
                     objects: self.summary.objects,
+                    objects_total,
                     bytes: self.summary.bytes,
-                    ..v1::VerifyTierProgress::default()
+                    bytes_total,
                 }))
             }
             problem => {

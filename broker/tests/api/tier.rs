@@ -4,6 +4,7 @@ mod health;
 mod loss;
 mod outage;
 mod positions;
+mod progress;
 mod reading;
 mod restart;
 mod retention;

@@ -150,6 +150,10 @@ impl PartitionView {
             0 => String::new(),
             _ => show_bytes(natural(self.backlog_bytes)),
         };
+        let uploading = match self.uploading_segments {
+            0 => String::new(),
+            segments => count(segments.into()),
+        };
         vec![
             self.name(),
             if self.tiering { "on" } else { "off" }.to_owned(),
@@ -160,6 +164,7 @@ impl PartitionView {
             show_bytes(natural(self.local_bytes)),
             show_bytes(natural(self.tiered_bytes)),
             count(self.tiered_segments),
+            uploading,
             backlog,
             self.backlog_age_ms.map(waiting).unwrap_or_default(),
         ]
@@ -185,6 +190,7 @@ impl Answer for StatusView {
             "on disk",
             "in tier",
             "segments",
+            "uploading",
             "backlog",
             "waiting",
         ];
@@ -231,6 +237,7 @@ mod tests {
                     local_bytes: 1 << 20,
                     tiered_bytes: 5 << 30,
                     tiered_segments: 20,
+                    uploading_segments: 3,
                     backlog_segments: 1,
                     backlog_bytes: 3 << 20,
                     backlog_age_ms: Some(90_000),
@@ -259,9 +266,9 @@ mod tests {
              to delete     2 objects\n\
              \n\
              PARTITION       TIERING   LOG START   LOCAL START   TIER END   HIGH WATERMARK   ON DISK   \
-             IN TIER   SEGMENTS   BACKLOG   WAITING\n\
+             IN TIER   SEGMENTS   UPLOADING   BACKLOG   WAITING\n\
              shop/orders/0   on                0         9,000     12,000           12,345   1.0 MiB   \
-             5.0 GiB         20   3.0 MiB        1m\n\
+             5.0 GiB         20           3   3.0 MiB        1m\n\
              shop/orders/1   off               0             0                           7       0 B   \
              \u{20}   0 B          0\n\
              \n\
