@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::channel::oneshot;
 use headwater_log::{Disk, DiskFile};
 use uuid::Uuid;
@@ -236,10 +236,7 @@ impl Inner {
         let end = range.end.min(file.len()?);
         let count = usize::try_from(end.saturating_sub(range.start))
             .map_err(|_| io::ErrorKind::InvalidInput)?;
-        let mut bytes = BytesMut::zeroed(count);
-        let read = file.read_at(&mut bytes, range.start)?;
-        bytes.truncate(read);
-        Ok(bytes.freeze())
+        Ok(file.read_vec(count, range.start)?.into())
     }
 
     fn stat(&self, path: &Path) -> io::Result<ObjectMeta> {
