@@ -115,7 +115,7 @@ impl Broker {
             let (tier, next) = (tier.clone(), slice.next_offset);
             tokio::spawn(async move {
                 if let Some((_permit, bytes)) = tier.read_ahead.permit(key, Instant::now()) {
-                    let read = std::future::ready((bytes, next));
+                    let read = tier.tier.read_ahead(key, head.number, next, bytes);
                     drop(timeout(TIER_READ_TIMEOUT, read).await);
                 }
             });
@@ -384,7 +384,7 @@ impl Broker {
         if problem.kind == headwater_tier::ProblemKind::Unreadable {
             return;
         }
-        self.metrics.tier_problems.inc_by(0);
+        self.metrics.tier_problems.inc();
         let (topic, number) = (&partition.topic, partition.partition);
         self.findings
             .add_lost_object(topic, number, &problem.range, &problem.object);
