@@ -84,12 +84,9 @@ pub const SHARD_TICK: Duration = Duration::from_millis(100);
 /// How often a shard looks at its partitions while the disk is full, so that what the tier holds makes room soon.
 pub const SHARD_TICK_FULL: Duration = Duration::from_secs(1);
 
-/// What one cold read of a fetch is taken to hold: a fetch reads so many partitions of the tier at once as its bound
-/// has room for.
-pub const COLD_READ_BYTES: usize = 1 << 20;
-
-/// Reads of the tier at once, over all fetches. Each holds what it reads, within the budget for cold answers, and a
-/// chunk or two on the way to it. Enough for hundreds of MiB a second from a store that takes 50 ms.
+/// Reads of the tier at once, over all fetches. Each holds its part of a budgeted answer, or the one batch that it
+/// reads at least if that is larger, and a chunk or two on the way to it: beyond the budget 16 of the largest batches,
+/// whatever is asked. Enough for hundreds of MiB a second from a store that takes 50 ms.
 pub const TIER_READS_MAX: usize = 16;
 
 /// Reads ahead of readers at once. More would only throw each other out of the cache.

@@ -16,7 +16,7 @@ use super::Broker;
 use crate::auth::{Action, Principal};
 use crate::error::BrokerError;
 use crate::limits::{
-    COLD_READ_BYTES, DECODED_BYTES_MAX, FETCH_STARVED_BYTES, READ_NOW_PARTITIONS_MAX,
+    DECODED_BYTES_MAX, FETCH_STARVED_BYTES, READ_NOW_PARTITIONS_MAX, TIER_READS_MAX,
 };
 use crate::partition::read::{Bounds, PartitionRef, Position, Resolved};
 use crate::partition::tail::TailCache;
@@ -281,8 +281,8 @@ impl Broker {
         }
         let (left, budget) = take(&self.cold_budget, left);
         let part = (left / cold.len()).max(FETCH_STARVED_BYTES);
-        // Each holds one batch at least, however large: no more at once than fit on average.
-        let at_once = (left / COLD_READ_BYTES).clamp(1, cold.len());
+        // No more at once than have room with a full part each: what is read beyond that would be thrown away.
+        let at_once = (left / part).clamp(1, cold.len().min(TIER_READS_MAX));
         let room = Room {
             left,
             taken: AtomicUsize::new(0),

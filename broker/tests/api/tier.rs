@@ -1,5 +1,6 @@
 //! Records beyond the broker's disk: uploaded, dropped locally, read back as if nothing had happened.
 
+mod budget;
 mod health;
 mod loss;
 mod outage;
@@ -16,7 +17,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use headwater_proto::v1;
+use headwater_proto::v1::consumer_service_client::ConsumerServiceClient;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
 
 use super::s3_server::S3Server;
 use super::{Harness, earliest, offset, reason};
@@ -227,6 +233,28 @@ impl Harness {
             values.extend(texts);
             next = data.next_offset;
         }
+    }
+
+    /// What a metric without labels says now.
+    async fn metric(&self, name: &str) -> f64 {
+        let mut stream = TcpStream::connect(self.broker.http_address())
+            .await
+            .unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let mut samples = answer.lines().filter_map(|line| line.split_once(' '));
+        let sample = samples.find(|(sample, _)| *sample == name);
+        let (_, value) = sample.unwrap_or_else(|| panic!("no {name} in {answer}"));
+        value.parse().unwrap()
+    }
+
+    /// A client with a connection of its own: what waits on others is not before it.
+    async fn reader(&self) -> ConsumerServiceClient<Channel> {
+        let address = format!("http://{}", self.broker.client_address());
+        let channel = Channel::from_shared(address).unwrap().connect().await;
+        ConsumerServiceClient::new(channel.unwrap()).max_decoding_message_size(usize::MAX)
     }
 
     async fn finding(&mut self, reason: &str) -> Option<v1::Finding> {

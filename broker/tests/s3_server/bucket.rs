@@ -76,7 +76,7 @@ impl Bucket {
         &self,
         operation: &'static str,
         key: &str,
-        act: impl FnOnce(&mut State) -> S3Result<T>,
+        act: impl FnOnce(&mut State) -> S3Result<T> + Send,
     ) -> S3Result<S3Response<T>> {
         let strike = {
             let mut state = self.0.lock().unwrap();
@@ -92,6 +92,10 @@ impl Bucket {
             Some(Strike::LostAnswer) => {
                 drop(act(&mut self.0.lock().unwrap()));
                 Err(s3_error!(InternalError))
+            }
+            Some(Strike::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                act(&mut self.0.lock().unwrap()).map(S3Response::new)
             }
             None => act(&mut self.0.lock().unwrap()).map(S3Response::new),
         }

@@ -1,5 +1,7 @@
 //! Faults to order.
 
+use std::time::Duration;
+
 /// What happens to a request instead of what should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strike {
@@ -13,6 +15,8 @@ pub(crate) enum Strike {
     Hang,
     /// The effect, but 500 for an answer.
     LostAnswer,
+    /// All as it should be, after a while.
+    Slow(Duration),
 }
 
 /// Requests that fail.
@@ -34,6 +38,14 @@ impl Fault {
             key_part: String::new(),
             skip: 0,
             times: u64::MAX,
+        }
+    }
+
+    /// Every request of an operation of S3 fails from now on.
+    pub(crate) fn every_of(strike: Strike, operation: &'static str) -> Fault {
+        Fault {
+            operation: Some(operation),
+            ..Fault::every(strike)
         }
     }
 

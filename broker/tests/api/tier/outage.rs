@@ -4,16 +4,17 @@ use super::*;
 use crate::s3_server::{Fault, Strike};
 use crate::{position, start_broker};
 
-/// While the store fails in one way or another.
-async fn hot_path_goes_on(harness: &mut Harness, at: usize) {
+/// While the store fails in one way or another. How long it took.
+pub(super) async fn hot_path_goes_on(harness: &mut Harness, topic: &str, at: usize) -> Duration {
     let started = Instant::now();
-    harness.fill("t", 0, at..at + 100).await;
+    harness.fill(topic, 0, at..at + 100).await;
     let last = v1::position::Position::LastN(20);
-    let data = harness.fetch("t", 0, position(last)).await.unwrap();
+    let data = harness.fetch(topic, 0, position(last)).await.unwrap();
     assert_eq!(data.error, None);
     assert_eq!(data.records.len(), 20);
     let took = started.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
+    took
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +35,7 @@ async fn produce_and_hot_reads_do_not_feel_a_store_that_is_down() {
         Strike::Hang,
     ] {
         bucket.server.inject(Fault::every(strike));
-        hot_path_goes_on(&mut harness, at).await;
+        hot_path_goes_on(&mut harness, "t", at).await;
         at += 100;
         let asked = Instant::now();
         let cold = harness.fetch("t", 0, earliest()).await.unwrap();

@@ -8,6 +8,7 @@ use tokio_stream::StreamExt as _;
 
 use super::*;
 use crate::position;
+use crate::s3_server::{Fault, Strike};
 
 const CODECS: [Compression; 5] = [
     Compression::None,
@@ -261,6 +262,48 @@ async fn one_fetch_serves_many_partitions_of_the_tier_within_its_bound() {
         assert_eq!((data.error.as_ref(), data.next_offset), (None, 0));
         assert_eq!(data.high_watermark, 150);
     }
+    harness.broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_next_is_in_memory_before_the_reader_asks_for_it() {
+    let bucket = Bucket::start().await;
+    let mut harness = bucket.broker().await;
+    harness.create_with("t", 1, small_segments()).await.unwrap();
+    harness.fill("t", 0, 0..300).await;
+    harness.settle("t").await;
+    let mut harness = bucket.restart(harness).await;
+    let request = |from| v1::FetchRequest {
+        partitions: vec![v1::FetchPartition {
+            topic: "t".to_owned(),
+            partition: 0,
+            position: Some(offset(from)),
+            ..v1::FetchPartition::default()
+        }],
+        max_bytes: 60_000,
+        ..v1::FetchRequest::default()
+    };
+    let first = harness.consumer.fetch(request(0)).await.unwrap();
+    let next = first.into_inner().partitions[0].next_offset;
+    assert!(next > 0);
+    let mut reads = 0;
+    until("the end of reading ahead", async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = bucket.server.requests("GetObject");
+        std::mem::replace(&mut reads, now) == now
+    })
+    .await;
+    bucket
+        .server
+        .inject(Fault::every_of(Strike::Hang, "GetObject"));
+    let second = harness.consumer.fetch(request(next)).await.unwrap();
+    let second = second.into_inner().partitions.remove(0);
+    assert_eq!(second.error, None);
+    assert_eq!(second.records[0].offset, next);
+    let base = |key: &String| key.rsplit('/').next().unwrap()[..20].parse::<i64>();
+    let border = base(&bucket.segments()[1]).unwrap();
+    assert!(next <= border && border < second.next_offset, "{border}");
+    bucket.server.clear_faults();
     harness.broker.stop().await.unwrap();
 }
 
