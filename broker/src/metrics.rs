@@ -95,6 +95,10 @@ pub struct Metrics {
     pub tier_backlog_bytes: Gauge,
     /// Segments of them.
     pub tier_backlog_segments: Gauge,
+    /// How long the oldest of them has waited.
+    pub tier_backlog_age_seconds: Gauge,
+    /// 1 while the tier's store does not do as asked.
+    pub tier_unreachable: Gauge,
     /// Bytes of what was read from the tier that are kept in memory.
     pub tier_cache_bytes: Gauge,
 }
@@ -154,6 +158,8 @@ impl Metrics {
             tier_problems: Counter::default(),
             tier_backlog_bytes: Gauge::default(),
             tier_backlog_segments: Gauge::default(),
+            tier_backlog_age_seconds: Gauge::default(),
+            tier_unreachable: Gauge::default(),
             tier_cache_bytes: Gauge::default(),
         };
         let ours = registry.sub_registry_with_prefix("headwater");
@@ -342,6 +348,17 @@ impl Metrics {
             "tier_backlog_segments",
             "Sealed segments that are not in the tier",
             self.tier_backlog_segments.clone(),
+        );
+        ours.register_with_unit(
+            "tier_backlog_age",
+            "How long the oldest sealed segment that is not in the tier has waited",
+            Unit::Seconds,
+            self.tier_backlog_age_seconds.clone(),
+        );
+        ours.register(
+            "tier_unreachable",
+            "1 while the tier's store does not do as asked",
+            self.tier_unreachable.clone(),
         );
         let byte_gauges = [
             (

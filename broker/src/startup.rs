@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use headwater_core::ids::ClusterId;
-use headwater_core::metadata::Identity;
+use headwater_core::metadata::{Identity, Image};
 use headwater_log::{Disk, LogError};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::net::TcpListener;
@@ -280,6 +280,11 @@ impl Running {
     /// Where metrics and health are.
     pub fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The metadata as of now.
+    pub fn image(&self) -> Arc<Image> {
+        self.broker.image()
     }
 
     /// Turns to the reason when the data directory fails; the broker must be stopped then.

@@ -14,6 +14,7 @@ use super::settings::{
     TopicDefaults,
 };
 use super::value;
+use crate::limits::TIER_BACKLOG_TOLERATED;
 use crate::memory::{LimitSource, MemoryLimit, MemorySplit, Needs};
 
 /// What settings with the value `auto` are taken from.
@@ -212,6 +213,7 @@ fn tier(reader: &Reader<'_>) -> Result<Option<Tier>, ConfigError> {
         gc_grace: reader.time("tier.gc_grace")?,
         gc_interval: reader.time("tier.gc_interval")?,
         snapshot_interval: reader.time("tier.snapshot_interval")?,
+        backlog_tolerated: TIER_BACKLOG_TOLERATED,
     }))
 }
 

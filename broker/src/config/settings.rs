@@ -102,6 +102,9 @@ pub struct Tier {
     pub gc_interval: Duration,
     /// How often changed metadata is written.
     pub snapshot_interval: Duration,
+    /// How long sealed segments may wait for their upload before that is a finding; always
+    /// [`crate::limits::TIER_BACKLOG_TOLERATED`], but for tests.
+    pub backlog_tolerated: Duration,
 }
 
 /// What a topic has when its creator says nothing.

@@ -11,7 +11,7 @@ use headwater_tier::Failure;
 
 use super::Broker;
 use super::room::{self, TierRoom};
-use crate::limits::{TIER_BACKLOG_TOLERATED, TIER_FAILING_TOLERATED};
+use crate::limits::TIER_FAILING_TOLERATED;
 use crate::restore::moment;
 
 /// Holds that have a finding each; more are in the bucket.
@@ -201,7 +201,7 @@ impl Broker {
             );
         }
         if let Some(oldest) = facts.backlog_since_ms
-            && since(oldest) >= TIER_BACKLOG_TOLERATED
+            && since(oldest) >= tier.settings.backlog_tolerated
         {
             find(
                 Severity::Warning,

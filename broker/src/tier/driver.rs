@@ -352,6 +352,11 @@ impl Driver {
         let metrics = &self.parts.metrics;
         metrics.tier_backlog_bytes.set(sum.0 as i64);
         metrics.tier_backlog_segments.set(sum.1 as i64);
+        let wall_ms = self.parts.clock.now().wall_ms;
+        let age_ms = sum.2.map_or(0, |ms| wall_ms.saturating_sub(ms).max(0));
+        metrics.tier_backlog_age_seconds.set(age_ms / 1_000);
+        let is_failing = self.parts.tier.state.is_failing();
+        metrics.tier_unreachable.set(i64::from(is_failing));
         let (chunks, meta) = self.parts.tier.tier.cached_bytes();
         metrics.tier_cache_bytes.set((chunks + meta) as i64);
     }

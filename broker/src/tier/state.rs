@@ -94,6 +94,11 @@ impl TierState {
         inner.facts.last_error = Some((error.to_owned(), wall_ms));
     }
 
+    /// Whether the store does not do as asked.
+    pub(super) fn is_failing(&self) -> bool {
+        self.lock().facts.failing_since_ms.is_some()
+    }
+
     /// The side that fails although nobody has asked the store for `quiet_ms`: only asking shows whether it still does.
     pub(super) fn failing_unasked(&self, quiet_ms: i64, wall_ms: i64) -> Option<Side> {
         let inner = self.lock();

@@ -1,6 +1,7 @@
 //! Objects that are lost, cut short or altered.
 
 use super::*;
+use crate::s3_server::{Fault, Strike};
 
 /// A topic of which two partitions are in the bucket, nothing of it in memory.
 async fn filled(bucket: &Bucket) -> Harness {
@@ -14,6 +15,32 @@ async fn filled(bucket: &Bucket) -> Harness {
 
 fn base_of(key: &str) -> i64 {
     key.rsplit('/').next().unwrap()[..20].parse().unwrap()
+}
+
+/// The files of a topic's segments in a data directory, sorted.
+fn logs(dir: &Path, topic_id: &str) -> Vec<PathBuf> {
+    let mut logs: Vec<PathBuf> = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false if path.extension().is_some_and(|end| end == "log") => logs.push(path),
+                false => {}
+            }
+        }
+    }
+    logs.retain(|log| log.to_str().unwrap().contains(topic_id));
+    logs.sort();
+    logs
+}
+
+/// Flips a bit in the middle of a segment.
+fn alter(log: &Path) {
+    let mut bytes = std::fs::read(log).unwrap();
+    bytes[30_000] ^= 1;
+    std::fs::write(log, bytes).unwrap();
 }
 
 /// The objects of partition 0.
@@ -60,6 +87,8 @@ async fn a_lost_object_loses_its_own_records_and_no_others() {
         assert!(!problems[0].held_locally);
         assert_eq!((summary.problems, summary.partitions), (1, 2));
     }
+    // Each check has found it.
+    assert_eq!(harness.metric("headwater_tier_problems_total").await, 2.0);
     assert_only_this_is_lost(&mut harness, key, base_of(key)..base_of(next)).await;
     harness.broker.stop().await.unwrap();
 }
@@ -165,27 +194,67 @@ async fn a_copy_in_the_tier_serves_what_the_disk_has_lost() {
     let settings = bucket.settings();
     let Harness { dir, broker, .. } = harness;
     broker.stop().await.unwrap();
-    let mut logs: Vec<PathBuf> = Vec::new();
-    let mut dirs = vec![dir.path().to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            match path.is_dir() {
-                true => dirs.push(path),
-                false if path.extension().is_some_and(|end| end == "log") => logs.push(path),
-                false => {}
-            }
-        }
-    }
-    logs.retain(|log| log.to_str().unwrap().contains(&topic.topic_id));
-    logs.sort();
-    let mut bytes = std::fs::read(&logs[1]).unwrap();
-    bytes[30_000] ^= 1;
-    std::fs::write(&logs[1], bytes).unwrap();
+    alter(&logs(dir.path(), &topic.topic_id)[1]);
     let mut harness = Harness::start_on(dir, &borrowed(&settings)).await;
     assert_eq!(harness.values("t", 0).await, values(0..300));
     let finding = harness.finding("DATA_LOSS").await;
     assert!(finding.is_some(), "the disk is damaged all the same");
+    harness.broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_damaged_before_its_upload_holds_up_its_partition_until_it_is_deleted() {
+    let bucket = Bucket::start().await;
+    let mut harness = bucket.broker().await;
+    let topic = harness.create_with("t", 2, small_segments()).await.unwrap();
+    bucket.server.inject(Fault::every(Strike::Denied));
+    harness.fill("t", 0, 0..300).await;
+    harness.fill("t", 1, 0..200).await;
+    let settings = bucket.settings();
+    let Harness { dir, broker, .. } = harness;
+    broker.stop().await.unwrap();
+    let mut logs = logs(dir.path(), &topic.topic_id);
+    logs.retain(|log| log.parent().unwrap().ends_with("0"));
+    alter(&logs[1]);
+    bucket.server.clear_faults();
+    let mut harness = Harness::start_on(dir, &borrowed(&settings)).await;
+    until("the finding", async || {
+        harness.finding("TIER_UPLOAD_BLOCKED").await.is_some()
+    })
+    .await;
+    let finding = harness.finding("TIER_UPLOAD_BLOCKED").await.unwrap();
+    assert_eq!(finding.severity(), v1::Severity::Critical);
+    assert_eq!(finding.subject, "default/t/0");
+    assert!(finding.message.contains("damaged"), "{finding:?}");
+    // The others' segments go their way, and the store is not to blame.
+    until("the other partition", async || {
+        let part = &harness.tier_of("t").await[1];
+        part.backlog_segments == 0 && part.tier_end_offset > Some(0)
+    })
+    .await;
+    assert_eq!(harness.finding("TIER_UNAVAILABLE").await, None);
+    let behind: i64 = logs[2]
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let part = harness.tier_of("t").await[0].clone();
+    assert!(part.tier_end_offset < Some(behind), "{part:?}");
+
+    let request = v1::DeleteRecordsRequest {
+        topic: "t".to_owned(),
+        partitions: vec![v1::DeleteRecordsPartition {
+            partition: 0,
+            before_offset: behind,
+        }],
+    };
+    harness.topics.delete_records(request).await.unwrap();
+    harness.settle("t").await;
+    assert_eq!(harness.finding("TIER_UPLOAD_BLOCKED").await, None);
+    assert_eq!(harness.values("t", 0).await, values(behind as usize..300));
+    assert_eq!(harness.verify(true).await.0, []);
     harness.broker.stop().await.unwrap();
 }
 

@@ -4,11 +4,13 @@ use headwater_broker::config::Settings;
 
 use super::*;
 
-/// A grace that is shorter than any file may say.
+/// Shorter than any file may say.
+const GRACE: Duration = Duration::from_secs(2);
+
 fn hasty(settings: &mut Settings) {
     let tier = settings.tier.as_mut().unwrap();
-    tier.gc_grace = Duration::from_secs(2);
-    tier.gc_interval = Duration::from_secs(2);
+    tier.gc_grace = GRACE;
+    tier.gc_interval = GRACE;
 }
 
 async fn hasty_broker(bucket: &Bucket) -> Harness {
@@ -41,6 +43,11 @@ async fn retention_counts_both_places_and_objects_go_after_the_grace() {
     assert_eq!(harness.values("t", 0).await, values(start as usize..900));
     until("the objects go", async || bucket.segments().len() <= 7).await;
     assert!(before > 10);
+    let gone = before - bucket.segments().len();
+    until("they are counted", async || {
+        harness.metric("headwater_tier_objects_deleted_total").await >= gone as f64
+    })
+    .await;
     // What is left is what is named, and manifests do not pile up.
     assert_eq!(harness.verify(true).await.0, []);
     assert_eq!(harness.values("t", 0).await, values(start as usize..900));
@@ -93,6 +100,7 @@ async fn a_deleted_topic_leaves_no_object_and_its_tombstone_goes_after_the_objec
         ..v1::DeleteTopicRequest::default()
     };
     harness.topics.delete_topic(request).await.unwrap();
+    assert_eq!(harness.broker.image().tombstones().count(), 1);
     let of_others = |bucket: &Bucket| {
         let keys = bucket.server.keys().into_iter();
         let keys = keys.filter(|key| is_segment(key) || key.contains("/topic-"));
@@ -102,6 +110,13 @@ async fn a_deleted_topic_leaves_no_object_and_its_tombstone_goes_after_the_objec
     until("the objects go", async || of_others(&bucket) == 0).await;
     // Something that was on its way when the topic was deleted comes late, and goes as well.
     assert!(deleted.elapsed() < Duration::from_secs(20));
+    until("the tombstone goes", async || {
+        harness.broker.image().tombstones().count() == 0
+    })
+    .await;
+    // Nothing of it was left before, for a whole grace.
+    assert!(deleted.elapsed() >= GRACE);
+    assert_eq!(of_others(&bucket), 0);
     assert!(!bucket.segments().is_empty());
     assert_eq!(harness.values("kept", 0).await, values(0..200));
     // A topic of that name is another one.
