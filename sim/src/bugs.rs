@@ -13,7 +13,6 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("sweep-by-listing", Bug::SweepByListing),
     ("sweep-forgets-replaced", Bug::SweepForgetsReplaced),
     ("sweep-forgets-uploads", Bug::SweepForgetsUploads),
-    ("sweep-forgets-pages", Bug::SweepForgetsPages),
     ("sweep-forgets-grace", Bug::SweepForgetsGrace),
     ("sweep-at-once", Bug::SweepAtOnce),
     ("sweep-held-up", Bug::SweepHeldUp),

@@ -14,10 +14,9 @@ const SEEDS_TO_FIND_MAX: u64 = 100;
 /// makes another of it, `headwater-sim --bug NAME --seeds 4000` finds the next.
 const RARE: &[(&str, u64)] = &[
     ("retain-counts-overlap", 752),
-    ("start-not-durable", 30),
+    ("start-not-durable", 174),
     ("sweep-forgets-uploads", 11),
-    ("sweep-forgets-pages", 995),
-    ("sweep-held-up", 82),
+    ("sweep-held-up", 184),
 ];
 
 fn in_parallel(count: u64, work: impl Fn(u64) + Sync) {

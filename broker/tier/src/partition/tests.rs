@@ -281,6 +281,31 @@ fn a_sweep_waits_for_the_grace_and_keeps_heads_that_were_replaced_within_it() {
 }
 
 #[test]
+fn a_sweep_keeps_the_pages_of_a_manifest_under_way_however_long_it_takes() {
+    let in_progress = |bug| {
+        let mut bench = Bench::new(Some(head(4, 0, 10)));
+        let log = log(0, &[(0, 10), (10, 20)]);
+        let jobs = uploads(&bench.plan(Some(head(4, 0, 10)), &log, 0));
+        bench.finish(&jobs[0]);
+        let write = writes(&bench.plan(Some(head(4, 0, 10)), &log, 1));
+        planted::plant(bug);
+        let actions = bench.plan(Some(head(4, 0, 10)), &log, 2 * GRACE_MS);
+        planted::plant(None);
+        let sweep = actions.into_iter().find_map(|action| match action {
+            Action::Sweep(job) => Some(job),
+            _ => None,
+        });
+        let pages: Vec<Uuid> = write[0].pages().collect();
+        (sweep.unwrap().in_progress, pages)
+    };
+    let (kept, pages) = in_progress(None);
+    assert_eq!(pages.len(), 1);
+    assert!(pages.iter().all(|page| kept.contains(page)), "{kept:?}");
+    let (kept, pages) = in_progress(Some(Bug::SweepForgetsPages));
+    assert!(!kept.contains(&pages[0]));
+}
+
+#[test]
 fn a_fenced_partition_does_nothing_more() {
     let mut bench = Bench::new(None);
     let log = log(0, &[(0, 10)]);
