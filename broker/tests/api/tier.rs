@@ -83,6 +83,15 @@ impl Bucket {
         harness.restart(&borrowed(&settings)).await
     }
 
+    /// A broker with so many records in the topic `t`, all but the last segment in this bucket and none in memory.
+    async fn cold(&self, records: usize) -> Harness {
+        let mut harness = self.broker().await;
+        harness.create_with("t", 1, small_segments()).await.unwrap();
+        harness.fill("t", 0, 0..records).await;
+        harness.settle("t").await;
+        self.restart(harness).await
+    }
+
     /// Keys of the segments' objects, in order.
     fn segments(&self) -> Vec<String> {
         let keys = self.server.keys().into_iter();

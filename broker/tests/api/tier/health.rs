@@ -113,11 +113,7 @@ async fn what_waits_too_long_for_its_upload_is_a_finding_and_in_the_numbers_unti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_met_an_outage_leaves_no_bad_name_behind() {
     let bucket = Bucket::start().await;
-    let mut harness = bucket.broker().await;
-    harness.create_with("t", 1, small_segments()).await.unwrap();
-    harness.fill("t", 0, 0..200).await;
-    harness.settle("t").await;
-    let mut harness = bucket.restart(harness).await;
+    let mut harness = bucket.cold(200).await;
     // Whatever the start has to write is written.
     tokio::time::sleep(Duration::from_secs(1)).await;
     bucket.server.inject(Fault::every(Strike::Denied));

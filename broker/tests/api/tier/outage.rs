@@ -20,12 +20,7 @@ pub(super) async fn hot_path_goes_on(harness: &mut Harness, topic: &str, at: usi
 #[tokio::test(flavor = "multi_thread")]
 async fn produce_and_hot_reads_do_not_feel_a_store_that_is_down() {
     let bucket = Bucket::start().await;
-    let mut harness = bucket.broker().await;
-    harness.create_with("t", 1, small_segments()).await.unwrap();
-    harness.fill("t", 0, 0..300).await;
-    harness.settle("t").await;
-    // Nothing is in memory.
-    let mut harness = bucket.restart(harness).await;
+    let mut harness = bucket.cold(300).await;
     let mut at = 300;
     for strike in [
         Strike::Broken,

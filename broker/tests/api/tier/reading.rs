@@ -268,11 +268,7 @@ async fn one_fetch_serves_many_partitions_of_the_tier_within_its_bound() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_next_is_in_memory_before_the_reader_asks_for_it() {
     let bucket = Bucket::start().await;
-    let mut harness = bucket.broker().await;
-    harness.create_with("t", 1, small_segments()).await.unwrap();
-    harness.fill("t", 0, 0..300).await;
-    harness.settle("t").await;
-    let mut harness = bucket.restart(harness).await;
+    let mut harness = bucket.cold(300).await;
     let request = |from| v1::FetchRequest {
         partitions: vec![v1::FetchPartition {
             topic: "t".to_owned(),
