@@ -9,8 +9,9 @@ mod journal;
 mod socket_write;
 mod store;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -37,7 +38,7 @@ enum Floor {
     SocketWrite(socket_write::Load),
     /// One message at a time through stock tonic and back: the floor of a single record.
     Echo(echo::Load),
-    /// Objects through opendal's fs, written and read: the floor of the tier.
+    /// Objects through opendal, written and read: the floor of the tier.
     Store(store::Load),
     /// Appends to many partitions, synced file by file or through a shared journal: the experiment of ADR 0007.
     Journal(journal::Load),
@@ -47,10 +48,19 @@ enum Floor {
     /// The server side of `echo`.
     #[command(hide = true)]
     ServeEcho,
+    /// The reader of `store --reader-cpus`.
+    #[command(hide = true)]
+    ServeReader,
 }
 
 /// Runs a floor and prints its report as one line of JSON.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    if matches!(
+        arguments.floor,
+        Floor::ServeSocketWrite(_) | Floor::ServeEcho | Floor::ServeReader
+    ) {
+        end_with_the_load();
+    }
     let cpus = arguments.server_cpus.as_deref();
     let report = match arguments.floor {
         Floor::SocketWrite(load) => socket_write::measure(&load, cpus)?,
@@ -59,9 +69,19 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Floor::Journal(load) => journal::measure(&load)?,
         Floor::ServeSocketWrite(serve) => return socket_write::serve(&serve),
         Floor::ServeEcho => return echo::serve(),
+        Floor::ServeReader => return store::serve_reader(),
     };
     println!("{report}");
     Ok(())
+}
+
+/// A server ends when the load does, however that comes about: they share a pipe.
+fn end_with_the_load() {
+    thread::spawn(|| {
+        // Whatever it returns, there is nobody at the other end.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
 }
 
 /// A floor's server in a process of its own; ends with this value.
@@ -86,6 +106,7 @@ impl Server {
         let mut child = command
             .arg("floor")
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use headwater_e2e::BrokerOptions;
 use serde_json::Value;
 
 use crate::figures::{Figure, Row, Sample};
 use crate::process::{SERVER_CPU, Usage, on_load_cpu, output, touch_memory, usage};
+use crate::progress::say;
+use crate::rounds::{Outcome, Rounds, caught};
 use crate::scenarios::{Floor, Scenario, What, Work};
-use crate::special::Special;
-use crate::systems::{Bulk, Class, Headwater, Kafka, Nats, Paced, Records, System, Told};
+use crate::systems::{Bulk, Class, EVERYBODY, Paced, Records, System, Told, Who};
 use crate::tools::Tools;
 
 /// NATS syncs each message by itself: it gets fewer, or a run would take minutes.
@@ -19,6 +19,9 @@ const NATS_SYNCED_SHARE: u64 = 20;
 
 /// Time for servers to come to rest before their memory counts.
 const REST: Duration = Duration::from_secs(3);
+
+/// A run through all servers, which compiles Kafka's code: 2 GB.
+const WARM_UP_RECORDS: u64 = 2_000_000;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -36,180 +39,200 @@ pub(crate) struct Bench {
     effort: Effort,
     /// The program with the floors, unless they are left out.
     floors: Option<PathBuf>,
-    headwater: Headwater,
-    kafka: Kafka,
-    nats: Nats,
-    nats_synced: Nats,
-    /// Resident memory of each server just after its start.
-    idle_mib: [f64; EVERYBODY.len()],
+    servers: Vec<Server>,
     tools: Tools,
     topics: u64,
+}
+
+/// A server that stays for the whole run, unless it fails.
+struct Server {
+    who: Who,
+    /// Those that it has.
+    classes: &'static [Class],
+    /// None after a failure, until it is asked for again.
+    system: Option<Box<dyn System>>,
     is_warm: bool,
+    /// Resident memory just after the start.
+    idle_mib: Option<f64>,
 }
 
-/// Whom to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    Headwater,
-    Kafka,
-    Nats,
-}
+impl Server {
+    fn new(who: Who, classes: &'static [Class]) -> Server {
+        Server {
+            who,
+            classes,
+            system: None,
+            is_warm: false,
+            idle_mib: None,
+        }
+    }
 
-pub(crate) const EVERYBODY: [Who; 3] = [Who::Headwater, Who::Kafka, Who::Nats];
+    /// The system, started if it does not run.
+    fn started(&mut self, tools: &Tools) -> Result<&mut dyn System> {
+        let system = match self.system.take() {
+            Some(system) => system,
+            None => {
+                self.is_warm = false;
+                self.who.start(tools, self.classes[0])?
+            }
+        };
+        Ok(&mut **self.system.insert(system))
+    }
+}
 
 impl Bench {
-    /// Starts everything. It is warmed when it is first measured: not all scenarios use these servers.
+    /// Starts everything. What does not start is tried again when it is measured.
     pub(crate) fn start(effort: Effort, floors: Option<PathBuf>) -> Result<Bench> {
-        let tools = Tools::fetch()?;
         let mut bench = Bench {
             effort,
             floors,
-            headwater: Headwater::start(BrokerOptions::default()),
-            kafka: Kafka::start(&tools)?,
-            nats: Nats::start(&tools, Class::Unsynced)?,
-            nats_synced: Nats::start(&tools, Class::Fsynced)?,
-            idle_mib: [0.0; EVERYBODY.len()],
+            servers: vec![
+                Server::new(Who::Headwater, &[Class::Unsynced, Class::Fsynced]),
+                Server::new(Who::Kafka, &[Class::Unsynced, Class::Fsynced]),
+                Server::new(Who::Nats, &[Class::Unsynced]),
+                Server::new(Who::Nats, &[Class::Fsynced]),
+            ],
             topics: 0,
-            is_warm: false,
-            tools,
+            tools: Tools::fetch()?,
         };
+        for server in &mut bench.servers {
+            if let Err(error) = caught(|| server.started(&bench.tools).map(drop)) {
+                say(format_args!("{:?} does not start: {error:?}", server.who));
+            }
+        }
         std::thread::sleep(REST);
-        for who in EVERYBODY {
-            let pid = bench.system(who, Class::Unsynced).pid();
-            bench.idle_mib[who as usize] = usage(pid)?.resident_mib;
+        for server in &mut bench.servers {
+            if let Some(system) = &server.system {
+                server.idle_mib = Some(usage(system.pid())?.resident_mib);
+            }
         }
         Ok(bench)
     }
 
-    /// A JVM needs gigabytes until it has compiled what it does; the others one run.
-    fn warm_up(&mut self) -> Result<()> {
-        let bulk = Bulk {
+    /// A system that runs and is warm: a JVM needs gigabytes until it has compiled what it does; the others one run, and a
+    /// server that syncs each message none.
+    fn warm(&mut self, who: Who, class: Class) -> Result<&mut dyn System> {
+        let runs = match (who, class) {
+            (Who::Nats, Class::Fsynced) => 0,
+            (Who::Kafka, _) => self.effort.jvm_warm_up_runs,
+            _ => 1,
+        };
+        self.started(who, class)?;
+        if !std::mem::replace(&mut self.server(who, class).is_warm, true) {
+            let work = self.warm_up(WARM_UP_RECORDS);
+            for run in 1..=runs {
+                say(format_args!("warming {who:?}, run {run} of {runs}"));
+                let topic = self.topic();
+                measure(self.started(who, class)?, &topic, Class::Unsynced, work)?;
+            }
+        }
+        self.started(who, class)
+    }
+
+    /// A system that runs.
+    pub(crate) fn started(&mut self, who: Who, class: Class) -> Result<&mut dyn System> {
+        server(&mut self.servers, who, class).started(&self.tools)
+    }
+
+    fn server(&mut self, who: Who, class: Class) -> &mut Server {
+        server(&mut self.servers, who, class)
+    }
+
+    fn topic(&mut self) -> String {
+        self.topics += 1;
+        format!("compare-{}", self.topics)
+    }
+
+    fn warm_up(&self, count: u64) -> Work {
+        self.scaled(Work::Drain(Bulk {
             records: Records {
-                count: self.count(2_000_000),
+                count,
                 bytes: 1 << 10,
             },
             ..crate::scenarios::BULK
-        };
-        for run in 1..=self.effort.jvm_warm_up_runs {
-            for who in EVERYBODY {
-                if who == Who::Kafka || run == 1 {
-                    eprintln!("warming {who:?}, run {run}");
-                    self.measure(who, Class::Unsynced, Work::Drain(bulk))?;
-                }
-            }
-        }
-        Ok(())
+        }))
     }
 
-    /// Measures a scenario.
-    pub(crate) fn run(&mut self, scenario: &Scenario) -> Result<Vec<Row>> {
+    /// Measures a scenario. What fails stands in its row.
+    pub(crate) fn run(&mut self, scenario: &Scenario) -> Vec<Row> {
+        let mut rounds = Rounds::new(scenario.id, scenario.runs(self.effort.runs));
         match scenario.work {
-            What::Load(work) => self.run_load(scenario, work),
-            What::Special(special) => self.run_special(scenario, special),
-        }
-    }
-
-    fn run_special(&mut self, scenario: &Scenario, special: Special) -> Result<Vec<Row>> {
-        let mut rows: Vec<Row> = Vec::new();
-        for run in 1..=scenario.runs(self.effort.runs) {
-            eprintln!("{}, run {run} of {}", scenario.id, self.effort.runs);
-            for said in special(self)? {
-                let found = rows.iter_mut().find(|row| row.subject == said.subject);
-                match found {
-                    Some(row) => row.samples.push(said.sample),
-                    None => rows.push(Row {
-                        subject: said.subject,
-                        verified: said.verified.to_owned(),
-                        samples: vec![said.sample],
-                    }),
+            What::Load(work) => self.run_load(scenario, work, &mut rounds),
+            What::Special(special) => {
+                while rounds.next() {
+                    special(self, &mut rounds);
                 }
             }
         }
-        Ok(rows)
+        rounds.rows()
     }
 
-    fn run_load(&mut self, scenario: &Scenario, work: Work) -> Result<Vec<Row>> {
+    fn run_load(&mut self, scenario: &Scenario, work: Work, rounds: &mut Rounds) {
         let subjects: Vec<(Who, Class)> = scenario
             .classes
             .iter()
             .flat_map(|class| EVERYBODY.map(|who| (who, *class)))
             .collect();
-        let row = |subject: &str, verified: &str| Row {
-            subject: subject.to_owned(),
-            verified: verified.to_owned(),
-            samples: Vec::new(),
-        };
-        let mut rows: Vec<Row> = subjects
+        let stay = subjects
             .iter()
-            .map(|(who, class)| row(self.system(*who, *class).name(*class), ""))
-            .collect();
-        let measured_floors = if self.floors.is_some() {
-            scenario.floors
-        } else {
-            &[]
+            .filter(|(who, _)| !scenario.anew.contains(who));
+        for (who, class) in stay {
+            if let Err(error) = caught(|| self.warm(*who, *class).map(drop)) {
+                say(format_args!("{who:?} does not become warm: {error:?}"));
+                self.server(*who, *class).system = None;
+            }
+        }
+        let floors = match self.floors {
+            Some(_) => scenario.floors,
+            None => &[],
         };
-        let mut floors: Vec<Row> = measured_floors
-            .iter()
-            .map(|floor| row(floor.name, "by its server: CRC of each batch"))
-            .collect();
         touch_memory();
-        for run in 1..=self.effort.runs {
-            let at = format!("{}, run {run} of {}", scenario.id, self.effort.runs);
-            for ((who, class), row) in subjects.iter().zip(&mut rows) {
-                eprintln!("{at}: {}", row.subject);
-                let (sample, verified) = self.measure(*who, *class, self.scaled(work))?;
-                row.samples.push(sample);
-                row.verified = verified.to_owned();
+        while rounds.next() {
+            for (who, class) in &subjects {
+                let (who, class) = (*who, *class);
+                let work = match (who, class) {
+                    (Who::Nats, Class::Fsynced) => fewer(self.scaled(work), NATS_SYNCED_SHARE),
+                    _ => self.scaled(work),
+                };
+                if scenario.anew.contains(&who) {
+                    rounds.measure(who.subject(class), || self.measure_anew(who, class, work));
+                } else {
+                    self.attempt(rounds, who, class, |bench| bench.measure(who, class, work));
+                }
             }
-            for (floor, row) in measured_floors.iter().zip(&mut floors) {
-                eprintln!("{at}: {}", floor.name);
-                row.samples.push(self.floor(floor)?);
+            for floor in floors {
+                rounds.measure(floor.name, || {
+                    Ok((self.floor(floor)?, "by its server: CRC of each batch"))
+                });
             }
-        }
-        rows.extend(floors);
-        Ok(rows)
-    }
-
-    pub(crate) fn system(&mut self, who: Who, class: Class) -> &mut dyn System {
-        match (who, class) {
-            (Who::Headwater, _) => &mut self.headwater,
-            (Who::Kafka, _) => &mut self.kafka,
-            (Who::Nats, Class::Unsynced) => &mut self.nats,
-            (Who::Nats, Class::Fsynced) => &mut self.nats_synced,
         }
     }
 
-    /// One run on a topic of its own. Says what was verified of it.
-    pub(crate) fn measure(
+    /// Measures a subject. What fails gets a new server next time, for nobody knows in which state it is.
+    pub(crate) fn attempt(
         &mut self,
+        rounds: &mut Rounds,
         who: Who,
         class: Class,
-        work: Work,
-    ) -> Result<(Sample, &'static str)> {
-        if !std::mem::replace(&mut self.is_warm, true) {
-            self.warm_up()?;
+        work: impl FnOnce(&mut Bench) -> Outcome,
+    ) {
+        if !rounds.measure(who.subject(class), || work(self)) {
+            self.server(who, class).system = None;
         }
-        let work = match (who, class) {
-            (Who::Nats, Class::Fsynced) => fewer(work, NATS_SYNCED_SHARE),
-            _ => work,
-        };
-        self.topics += 1;
-        let topic = format!("compare-{}", self.topics);
-        let system = self.system(who, class);
-        system.create(&topic, work.partitions(), class)?;
-        if let Work::Drain(bulk) = work {
-            system.bulk(&topic, &bulk)?;
-        }
-        let before = usage(system.pid())?;
-        let told = match work {
-            Work::Bulk(bulk) => system.bulk(&topic, &bulk)?,
-            Work::Drain(bulk) => system.drain(&topic, bulk.records)?,
-            Work::OneAtATime(records) => system.one_at_a_time(&topic, records)?,
-            Work::Paced(paced) => system.paced(&topic, &paced)?,
-        };
-        let after = usage(system.pid())?;
-        let verified = system.verify_and_delete(&topic, work.stored())?;
-        Ok((sample(work, &told, before, after), verified))
+    }
+
+    /// One run on a topic of its own.
+    pub(crate) fn measure(&mut self, who: Who, class: Class, work: Work) -> Outcome {
+        let topic = self.topic();
+        measure(self.warm(who, class)?, &topic, class, work)
+    }
+
+    /// One run on a server that nobody has used before but to warm it.
+    fn measure_anew(&self, who: Who, class: Class, work: Work) -> Outcome {
+        let mut system = who.start(&self.tools, class)?;
+        let warm_up = self.warm_up(WARM_UP_RECORDS / 2);
+        measure(&mut *system, "warm-up", class, warm_up)?;
+        measure(&mut *system, "compare", class, work)
     }
 
     fn floor(&self, floor: &Floor) -> Result<Sample> {
@@ -264,9 +287,35 @@ impl Bench {
     }
 
     /// What a server held before it had anything to do.
-    pub(crate) fn idle_mib(&self, who: Who) -> f64 {
-        self.idle_mib[who as usize]
+    pub(crate) fn idle_mib(&mut self, who: Who) -> Result<f64> {
+        let server = self.server(who, Class::Unsynced);
+        server.idle_mib.context("it did not start")
     }
+}
+
+/// The one that a system has for a class.
+fn server(servers: &mut [Server], who: Who, class: Class) -> &mut Server {
+    let of = |server: &&mut Server| server.who == who && server.classes.contains(&class);
+    let found = servers.iter_mut().find(of);
+    found.expect("everybody has a server in each class")
+}
+
+/// One run. Says what was verified of it.
+fn measure(system: &mut dyn System, topic: &str, class: Class, work: Work) -> Outcome {
+    system.create(topic, work.partitions(), class)?;
+    if let Work::Drain(bulk) = work {
+        system.bulk(topic, &bulk)?;
+    }
+    let before = usage(system.pid())?;
+    let told = match work {
+        Work::Bulk(bulk) => system.bulk(topic, &bulk)?,
+        Work::Drain(bulk) => system.drain(topic, bulk.records)?,
+        Work::OneAtATime(records) => system.one_at_a_time(topic, records)?,
+        Work::Paced(paced) => system.paced(topic, &paced)?,
+    };
+    let after = usage(system.pid())?;
+    let verified = system.verify_and_delete(topic, work.stored())?;
+    Ok((sample(work, &told, before, after), verified))
 }
 
 /// The same work in less time.

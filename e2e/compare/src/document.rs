@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -29,15 +30,23 @@ pub(crate) struct Results {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     runs: usize,
+    /// How long all of it took.
+    #[serde(default)]
+    seconds: Option<f64>,
     conditions: String,
     pub(crate) rows: Vec<Row>,
+    /// For those who read the file: made of the rows when it is written.
+    #[serde(default, skip_deserializing)]
+    aims: Vec<Verdict>,
 }
 
 /// What became of an aim.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 struct Verdict {
     what: &'static str,
     aim: String,
+    /// Of each run in order: the ratio of two subjects in the same run, or the figure.
+    rounds: Vec<f64>,
     measured: String,
     met: Option<bool>,
 }
@@ -54,23 +63,44 @@ impl Results {
     }
 
     /// Takes the place of what was measured before.
-    pub(crate) fn add(&mut self, scenario: &Scenario, runs: usize, rows: Vec<Row>) {
+    pub(crate) fn add(&mut self, scenario: &Scenario, runs: usize, took: Duration, rows: Vec<Row>) {
         let measured = Measured {
             runs,
+            seconds: Some(took.as_secs_f64()),
             conditions: conditions(),
             rows,
+            aims: Vec::new(),
         };
         self.scenarios.insert(scenario.id.to_owned(), measured);
+    }
+
+    /// How long so many runs take, by how long they took before.
+    pub(crate) fn expected(&self, scenario: &Scenario, runs: usize) -> Option<Duration> {
+        let measured = self.scenarios.get(scenario.id)?;
+        let each = measured.seconds? / measured.runs as f64;
+        Some(Duration::from_secs_f64(each * runs as f64))
+    }
+
+    /// What failed in a scenario: who, in which run, and why.
+    pub(crate) fn failures(&self, scenario: &Scenario) -> Vec<String> {
+        let rows = self.rows(scenario).iter();
+        let failures = rows.flat_map(|row| row.failures.iter().map(move |why| (row, why)));
+        failures
+            .map(|(row, why)| format!("{}: {}, {why}", scenario.id, row.subject))
+            .collect()
+    }
+
+    fn rows(&self, scenario: &Scenario) -> &[Row] {
+        let measured = self.scenarios.get(scenario.id);
+        measured.map_or(&[], |measured| &measured.rows)
     }
 
     /// Writes JSON, plots and the document, whose other parts are written by people.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let beside = folder.join("benchmarks");
         fs::create_dir_all(&beside)?;
-        fs::write(
-            beside.join("results.json"),
-            serde_json::to_string_pretty(self)? + "\n",
-        )?;
+        let json = serde_json::to_string_pretty(&self.judged())?;
+        fs::write(beside.join("results.json"), json + "\n")?;
         for scenario in scenarios::ALL {
             if let Some(measured) = self.scenarios.get(scenario.id) {
                 fs::write(
@@ -96,10 +126,23 @@ impl Results {
         Ok(())
     }
 
+    /// The same, with what became of the aims.
+    fn judged(&self) -> Results {
+        let mut scenarios = self.scenarios.clone();
+        for scenario in scenarios::ALL {
+            if let Some(measured) = scenarios.get_mut(scenario.id) {
+                measured.aims = self.verdicts(scenario);
+            }
+        }
+        Results { scenarios }
+    }
+
     /// All aims in one table, and what is not measured yet.
     fn summary(&self) -> String {
-        let mut text =
-            "## What it must show\n\n| | | aim | measured | |\n|---|---|---|---|---|\n".to_owned();
+        let mut text = format!(
+            "## What it must show\n\n{}\n\n| | | aim | measured | |\n|---|---|---|---|---|\n",
+            wrap(ABOUT_AIMS)
+        );
         for scenario in scenarios::ALL {
             for verdict in self.verdicts(scenario) {
                 let Verdict {
@@ -107,6 +150,7 @@ impl Results {
                     aim,
                     measured,
                     met,
+                    ..
                 } = verdict;
                 let met = match met {
                     Some(true) => "met",
@@ -151,23 +195,19 @@ impl Results {
                     .any(|row| row.values(*figure).is_some())
             })
             .collect();
-        let titles: Vec<&str> = columns.iter().map(|figure| figure.title()).collect();
-        text += &format!("| | {} | verified |\n", titles.join(" | "));
+        let titles = columns
+            .iter()
+            .map(|figure| format!(" {} |", figure.title()));
+        text += &format!("| |{} verified |\n", titles.collect::<String>());
         text += &format!("|---|{}---|\n", "---|".repeat(columns.len()));
         for row in &measured.rows {
-            let cells: Vec<String> = columns
-                .iter()
-                .map(|figure| {
-                    row.values(*figure)
-                        .map_or_else(String::new, |spread| shown(*figure, spread))
-                })
-                .collect();
-            text += &format!(
-                "| {} | {} | {} |\n",
-                row.subject,
-                cells.join(" | "),
-                row.verified
-            );
+            let cells = columns.iter().map(|figure| {
+                let spread = row.values(*figure);
+                let cell = spread.map_or_else(String::new, |spread| shown(*figure, spread));
+                format!(" {cell} |")
+            });
+            let cells: String = cells.collect();
+            text += &format!("| {} |{cells} {} |\n", row.subject, verified(row));
         }
         let runs = match measured.runs {
             1 => "One run".to_owned(),
@@ -178,20 +218,16 @@ impl Results {
     }
 
     fn verdicts(&self, scenario: &Scenario) -> Vec<Verdict> {
-        let rows = self
-            .scenarios
-            .get(scenario.id)
-            .map(|one| one.rows.as_slice());
-        let verdict = |aim| verdict(aim, rows.unwrap_or_default());
+        let verdict = |aim| verdict(aim, self.rows(scenario));
         scenario.aims.iter().map(verdict).collect()
     }
 }
 
+/// How the table of the aims is to be read.
+const ABOUT_AIMS: &str = "Ratios are of two subjects in the same run, of which the median stands here, and the least and \
+                          the most in parentheses: where these are far apart, the median says little.";
+
 fn verdict(aim: &Aim, rows: &[Row]) -> Verdict {
-    let median = |(subject, figure): (&str, Figure)| -> Option<f64> {
-        let row = rows.iter().find(|row| row.subject == subject)?;
-        Some(row.values(figure)?.median)
-    };
     match *aim {
         Aim::Ratio {
             what,
@@ -199,42 +235,85 @@ fn verdict(aim: &Aim, rows: &[Row]) -> Verdict {
             to,
             at_least,
         } => {
-            let ratio = median(of).zip(median(to)).map(|(of, to)| of / to);
+            let values = runs(rows, of).zip(runs(rows, to));
+            let ratios: Vec<f64> = values.filter_map(|(of, to)| Some(of? / to?)).collect();
+            let show = |ratio: f64| format!("{ratio:.2}");
             Verdict {
                 what,
                 aim: format!("at least {at_least} ×"),
-                measured: ratio.map_or_else(unmeasured, |ratio| format!("{ratio:.2} ×")),
-                met: ratio.map(|ratio| at_least <= ratio),
+                measured: measured(&ratios, [of.0, to.0], rows, show, " ×"),
+                met: median(&ratios).map(|ratio| at_least <= ratio),
+                rounds: ratios,
             }
         }
         Aim::AtMost { what, of, most } => {
-            let value = median(of);
+            let values: Vec<f64> = runs(rows, of).flatten().collect();
+            let show = |value| of.1.show(value);
             Verdict {
                 what,
-                aim: format!("at most {}", of.1.show(most)),
-                measured: value.map_or_else(unmeasured, |value| of.1.show(value)),
-                met: value.map(|value| value <= most),
+                aim: format!("at most {}", show(most)),
+                measured: measured(&values, [of.0, of.0], rows, show, ""),
+                met: median(&values).map(|value| value <= most),
+                rounds: values,
             }
         }
     }
 }
 
-fn unmeasured() -> String {
-    "not measured".to_owned()
+/// What each run says of a subject, in order; nothing where it failed.
+fn runs<'a>(
+    rows: &'a [Row],
+    (subject, figure): (&str, Figure),
+) -> impl Iterator<Item = Option<f64>> + use<'a> {
+    let row = rows.iter().find(|row| row.subject == subject);
+    let samples = row.map_or(&[][..], |row| &row.samples);
+    samples
+        .iter()
+        .map(move |sample| sample.get(&figure).copied())
 }
 
-/// The median, with the least and the most behind it if there are several.
-fn shown(figure: Figure, spread: Spread) -> String {
-    let Spread {
-        least,
-        median,
-        most,
-    } = spread;
-    let (low, middle, high) = (figure.show(least), figure.show(median), figure.show(most));
-    if low == high {
-        return middle;
+fn median(values: &[f64]) -> Option<f64> {
+    Spread::of(values.to_vec()).map(|spread| spread.median)
+}
+
+/// What stands in the table of the aims: of the values, or why there are none.
+fn measured(
+    values: &[f64],
+    subjects: [&str; 2],
+    rows: &[Row],
+    show: impl Fn(f64) -> String,
+    unit: &str,
+) -> String {
+    let failed = |row: &Row| subjects.contains(&row.subject.as_str()) && !row.failures.is_empty();
+    match Spread::of(values.to_vec()) {
+        Some(spread) => with_range(spread, show, unit),
+        None if rows.iter().any(failed) => "failed".to_owned(),
+        None => "not measured".to_owned(),
     }
-    format!("{middle} ({low} to {high})")
+}
+
+/// What was checked of a row, and what of it failed.
+fn verified(row: &Row) -> String {
+    let verified = Some(&row.verified).filter(|verified| !verified.is_empty());
+    let failures = row
+        .failures
+        .iter()
+        .map(|why| format!("**failed** in {why}"));
+    let said: Vec<String> = verified.cloned().into_iter().chain(failures).collect();
+    said.join("; ")
+}
+
+fn shown(figure: Figure, spread: Spread) -> String {
+    with_range(spread, |value| figure.show(value), "")
+}
+
+/// The median, with the least and the most behind it unless they look the same.
+fn with_range(spread: Spread, show: impl Fn(f64) -> String, unit: &str) -> String {
+    let [low, middle, high] = [spread.least, spread.median, spread.most].map(show);
+    if low == high {
+        return format!("{middle}{unit}");
+    }
+    format!("{middle}{unit} ({low} to {high})")
 }
 
 /// As GitHub makes links of headings.
@@ -294,26 +373,47 @@ mod tests {
             subject: subject.to_owned(),
             verified: "count".to_owned(),
             samples: values.iter().map(sample).collect(),
+            failures: Vec::new(),
         }
     }
 
+    const KAFKA_TO_OURS: Aim = Aim::Ratio {
+        what: "x",
+        of: ("Kafka", Figure::CpuUsPerRecord),
+        to: ("Headwater, replicated", Figure::CpuUsPerRecord),
+        at_least: 3.0,
+    };
+
     #[test]
     fn an_aim_is_met_missed_or_not_measured() {
-        let aim = Aim::Ratio {
-            what: "x",
-            of: ("Kafka", Figure::CpuUsPerRecord),
-            to: ("Headwater, replicated", Figure::CpuUsPerRecord),
-            at_least: 3.0,
+        let met = |rows: &[Row]| {
+            let verdict = verdict(&KAFKA_TO_OURS, rows);
+            (verdict.measured, verdict.met)
         };
         let ours = row("Headwater, replicated", &[1.0, 2.0, 1.0]);
-        let met = verdict(&aim, &[row("Kafka", &[3.0, 3.5, 9.0]), ours.clone()]);
-        assert_eq!((met.measured.as_str(), met.met), ("3.50 ×", Some(true)));
-        let missed = verdict(&aim, &[row("Kafka", &[2.0]), ours]);
+        let good = row("Kafka", &[3.0, 4.0, 9.0]);
         assert_eq!(
-            (missed.measured.as_str(), missed.met),
-            ("2.00 ×", Some(false))
+            met(&[good, ours.clone()]),
+            ("3.00 × (2.00 to 9.00)".to_owned(), Some(true))
         );
-        assert_eq!(verdict(&aim, &[]).met, None);
+        let bad = row("Kafka", &[2.0]);
+        assert_eq!(met(&[bad, ours]), ("2.00 ×".to_owned(), Some(false)));
+        assert_eq!(met(&[]), ("not measured".to_owned(), None));
+    }
+
+    #[test]
+    fn a_ratio_is_of_the_same_run_and_leaves_out_those_that_failed() {
+        let ours = row("Headwater, replicated", &[1.0, 2.0, 4.0]);
+        let mut kafka = row("Kafka", &[3.0, 9.0, 8.0]);
+        kafka.samples[1].clear();
+        kafka.failures.push("run 2: hung".to_owned());
+        let of_two = verdict(&KAFKA_TO_OURS, &[kafka.clone(), ours.clone()]);
+        assert_eq!(of_two.rounds, [3.0, 2.0]);
+        assert_eq!(verified(&kafka), "count; **failed** in run 2: hung");
+
+        kafka.samples.iter_mut().for_each(Sample::clear);
+        let of_none = verdict(&KAFKA_TO_OURS, &[kafka, ours]);
+        assert_eq!((of_none.measured.as_str(), of_none.met), ("failed", None));
     }
 
     #[test]
@@ -327,11 +427,16 @@ mod tests {
         .unwrap();
         let mut results = Results::default();
         let scenario = &scenarios::ALL[0];
-        results.add(scenario, 2, vec![row("Kafka", &[3.0, 4.0])]);
+        let rows = vec![
+            row("Kafka", &[3.0, 4.0]),
+            row("Headwater, replicated", &[1.0, 1.0]),
+        ];
+        results.add(scenario, 2, Duration::from_secs(10), rows);
         results.write(folder.path()).unwrap();
 
         let again = Results::read(folder.path()).unwrap();
         assert_eq!(again.section(scenario), results.section(scenario));
+        assert_eq!(again.expected(scenario, 5), Some(Duration::from_secs(25)));
         let text = fs::read_to_string(document).unwrap();
         assert!(
             text.starts_with("before\n") && text.ends_with("\nafter\n"),
@@ -342,5 +447,10 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("stale figures"), "{text}");
+        let json = fs::read_to_string(folder.path().join("benchmarks/results.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let aim = &json["scenarios"]["S1"]["aims"][0];
+        assert_eq!(aim["measured"], "3.50 × (3.00 to 4.00)");
+        assert_eq!(aim["rounds"], serde_json::json!([3.0, 4.0]));
     }
 }

@@ -98,21 +98,26 @@ fn thousands(value: f64) -> String {
 pub(crate) type Sample = BTreeMap<Figure, f64>;
 
 /// All runs of one subject.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Who, and in which class.
     pub(crate) subject: String,
-    /// What was checked after each run, or why nothing was.
+    /// What was checked after each run.
     pub(crate) verified: String,
+    /// In the order of the runs; empty for those that failed.
     pub(crate) samples: Vec<Sample>,
+    /// In which runs it failed, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failures: Vec<String>,
 }
 
 impl Row {
-    /// All values of a figure in order, if every run has it.
+    /// What a figure was, if every run that did not fail has it.
     pub(crate) fn values(&self, figure: Figure) -> Option<Spread> {
         let values: Option<Vec<f64>> = self
             .samples
             .iter()
+            .filter(|sample| !sample.is_empty())
             .map(|sample| sample.get(&figure).copied())
             .collect();
         Spread::of(values?)
@@ -159,15 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_that_one_run_lacks_has_no_spread() {
+    fn a_figure_that_one_run_lacks_has_no_spread_unless_the_run_failed() {
         let sample = |figures: &[(Figure, f64)]| figures.iter().copied().collect();
         let row = Row {
-            subject: "x".to_owned(),
-            verified: String::new(),
             samples: vec![
                 sample(&[(Figure::P50Us, 1.0), (Figure::P99Us, 2.0)]),
+                sample(&[]),
                 sample(&[(Figure::P50Us, 3.0)]),
             ],
+            ..Row::default()
         };
         assert_eq!(row.values(Figure::P50Us).unwrap().median, 2.0);
         assert_eq!(row.values(Figure::P99Us), None);

@@ -11,18 +11,22 @@ mod document;
 mod figures;
 mod plot;
 mod process;
+mod progress;
+mod rounds;
 mod scenarios;
 mod special;
 mod systems;
 mod tools;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 
 use bench::{Bench, Effort};
 use document::Results;
+use progress::{clock, say};
 use scenarios::Scenario;
 
 /// Measures Headwater, Apache Kafka and NATS JetStream in turns.
@@ -86,14 +90,56 @@ fn main() -> Result<()> {
         }
     });
     let mut results = Results::read(&output)?;
+    announce(&wanted, effort, &results);
     let floors = arguments.floors.filter(|_| !arguments.no_floors);
     let mut bench = Bench::start(effort, floors)?;
+    let mut failures = Vec::new();
     for scenario in wanted {
-        let rows = bench.run(scenario)?;
+        let started = Instant::now();
+        let rows = bench.run(scenario);
         // After each one, so that a run that is broken off has not been for nothing.
-        results.add(scenario, scenario.runs(effort.runs), rows);
+        results.add(
+            scenario,
+            scenario.runs(effort.runs),
+            started.elapsed(),
+            rows,
+        );
         results.write(&output)?;
         println!("{}", results.section(scenario));
+        failures.extend(results.failures(scenario));
     }
+    say("done");
+    ensure!(
+        failures.is_empty(),
+        "the document has all that was measured, but not of these:\n{}",
+        failures.join("\n")
+    );
     Ok(())
+}
+
+/// Says what will be measured, and how long that takes if it takes as long as before.
+fn announce(wanted: &[&Scenario], effort: Effort, results: &Results) {
+    let mut all = Duration::ZERO;
+    let mut is_known = true;
+    for scenario in wanted {
+        let runs = scenario.runs(effort.runs);
+        let expected = results.expected(scenario, runs);
+        is_known &= expected.is_some();
+        all += expected.unwrap_or_default();
+        let expected = expected.map_or_else(
+            || "nobody knows how long".to_owned(),
+            |time| format!("about {}", clock(time.as_secs())),
+        );
+        let title = scenario.title;
+        say(format_args!(
+            "{:12} {title}, {runs} x: {expected}",
+            scenario.id
+        ));
+    }
+    let more = if is_known {
+        ""
+    } else {
+        " and what is not known"
+    };
+    say(format_args!("about {}{more} in all", clock(all.as_secs())));
 }

@@ -155,8 +155,8 @@ mod tests {
         let sample = |value: &f64| Sample::from([(scenario.columns[0], *value)]);
         let row = |subject: &str, values: &[f64]| Row {
             subject: subject.to_owned(),
-            verified: String::new(),
             samples: values.iter().map(sample).collect(),
+            ..Row::default()
         };
         let rows = [
             row("Headwater, replicated", &[1.0, 2.0, 3.0]),

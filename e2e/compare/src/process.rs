@@ -1,13 +1,20 @@
 //! Processes: where they run, and what the kernel says that they used. Linux only.
 
+use std::error::Error;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::progress::say;
 
 /// A GiB for each of the servers and a floor.
 const TOUCHED_BYTES: usize = 4 << 30;
@@ -15,9 +22,12 @@ const TOUCHED_BYTES: usize = 4 << 30;
 /// How long a server may take to serve, or to stop.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a load, or reading it back, may take. The slowest takes a third of it.
+pub(crate) const LOAD_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Servers have one core, what drives them the other.
 pub(crate) const SERVER_CPU: &str = "0";
-const LOAD_CPU: &str = "1";
+pub(crate) const LOAD_CPU: &str = "1";
 
 /// A command on the servers' core.
 pub(crate) fn on_server_cpu(program: impl AsRef<OsStr>) -> Command {
@@ -48,25 +58,96 @@ pub(crate) fn touch_memory() {
     drop(std::hint::black_box(vec![1_u8; TOUCHED_BYTES]));
 }
 
-/// Runs a command to its end and returns what it printed.
+/// A program that has not come to its end, and was killed.
+#[derive(Debug)]
+pub(crate) struct Hung {
+    program: String,
+    after: Duration,
+}
+
+impl fmt::Display for Hung {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hung { program, after } = self;
+        write!(to, "{program} has not ended in {} s", after.as_secs())
+    }
+}
+
+impl Error for Hung {}
+
+/// Runs a load to its end and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
+    output_within(LOAD_PATIENCE, command)
+}
+
+/// Runs a command to its end, which comes by then or is made, and returns what it printed. What a command that fails has
+/// printed goes to the terminal, not into the error: tables show that.
+pub(crate) fn output_within(patience: Duration, command: &mut Command) -> Result<String> {
+    let program = name(command);
+    let deadline = Instant::now() + patience;
+    let mut child = command
         .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{command:?} does not start"))?;
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&stdout),
-        String::from_utf8_lossy(&stderr),
-    );
-    ensure!(
-        status.success(),
-        "{command:?} ended with {status}\n{stdout}\n{stderr}"
-    );
-    Ok(stdout.into_owned())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{program} does not start"))?;
+    let stdout = to_the_end(child.stdout.take().context("no pipe to a program")?);
+    let stderr = to_the_end(child.stderr.take().context("no pipe to a program")?);
+    // Neither waits for a program that somebody else has started, and that holds the pipes still.
+    let text = |pipe: Receiver<String>| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        pipe.recv_timeout(left).unwrap_or_default()
+    };
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    let failed = match ended(&mut child, deadline)? {
+        Some(status) if status.success() => return Ok(stdout),
+        Some(status) => anyhow::anyhow!("{program} ended with {status}"),
+        None => {
+            child.kill()?;
+            child.wait()?;
+            let after = patience;
+            Hung { program, after }.into()
+        }
+    };
+    say(format_args!("{failed}: {command:?}\n{stdout}\n{stderr}"));
+    Err(failed)
+}
+
+/// Reads all that comes, beside the caller.
+fn to_the_end(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What has come until then is of use, too.
+        let _ = pipe.read_to_end(&mut bytes);
+        // Whoever has waited for too long is not there any more.
+        let _ = send.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receive
+}
+
+/// Waits until a process ends. `None` if it has not by then.
+fn ended(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if deadline < Instant::now() {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a command runs, without its folder.
+fn name(command: &Command) -> String {
+    let mut words = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut program = words.next().unwrap_or_default();
+    if program == "taskset" {
+        program = words.nth(2).unwrap_or(program);
+    }
+    let path = Path::new(program);
+    let name = path.file_name().unwrap_or(program);
+    name.to_string_lossy().into_owned()
 }
 
 /// A server process. Killed when dropped.
@@ -83,18 +164,17 @@ impl Process {
             .stdout(log_file.try_clone()?)
             .stderr(log_file)
             .spawn()
-            .with_context(|| format!("{command:?} does not start"))?;
+            .with_context(|| format!("{} does not start", name(command)))?;
         let mut process = Process { child };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = process.child.try_wait()?;
             if ended.is_some() || deadline < Instant::now() {
-                bail!(
-                    "{command:?} does not serve: {}",
-                    fs::read_to_string(log).unwrap_or_default()
-                );
+                let log = fs::read_to_string(log).unwrap_or_default();
+                say(format_args!("{command:?} does not serve:\n{log}"));
+                bail!("{} does not serve", name(command));
             }
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         }
         Ok(process)
     }
@@ -115,15 +195,8 @@ impl Process {
     fn stop(&mut self) -> Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait()?.is_none() {
-            ensure!(
-                Instant::now() < deadline,
-                "process {} does not stop",
-                self.pid()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let status = ended(&mut self.child, Instant::now() + PATIENCE)?;
+        ensure!(status.is_some(), "a server does not stop");
         Ok(())
     }
 
@@ -231,6 +304,28 @@ mod tests {
         assert_eq!(kib(smaps, "Rss:").unwrap(), 2048.0);
         assert_eq!(kib(smaps, "Pss:").unwrap(), 1024.0);
         assert!(kib(smaps, "Swap:").is_err());
+    }
+
+    #[test]
+    fn what_a_command_prints_is_returned_and_what_fails_or_hangs_is_an_error() {
+        let shell = |script: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            output_within(Duration::from_millis(300), &mut shell)
+        };
+        assert_eq!(shell("echo said").unwrap(), "said\n");
+        let failed = shell("echo why >&2; exit 3").unwrap_err();
+        assert_eq!(failed.to_string(), "sh ended with exit status: 3");
+        let hung = shell("exec sleep 60").unwrap_err();
+        assert!(hung.is::<Hung>(), "{hung}");
+        // Whoever holds the pipe outlives the shell, and is not waited for.
+        assert_eq!(shell("sleep 2 & exit 0").unwrap(), "");
+    }
+
+    #[test]
+    fn a_pinned_command_is_called_what_it_runs() {
+        assert_eq!(name(&on_load_cpu("/somewhere/else/java")), "java");
+        assert_eq!(name(&Command::new("mvn")), "mvn");
     }
 
     #[test]

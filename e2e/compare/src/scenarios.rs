@@ -3,7 +3,7 @@
 
 use crate::figures::Figure;
 use crate::special::{self, Special};
-use crate::systems::{Bulk, Class, Paced, Records};
+use crate::systems::{Bulk, Class, Paced, Records, Who};
 
 /// A question to all systems.
 pub(crate) struct Scenario {
@@ -14,6 +14,8 @@ pub(crate) struct Scenario {
     pub(crate) work: What,
     /// Each system once in each; not for special work.
     pub(crate) classes: &'static [Class],
+    /// Those that get a new server for each run.
+    pub(crate) anew: &'static [Who],
     /// Measured in one run only, for it takes long or varies little.
     pub(crate) once: bool,
     /// Columns of the table; the first are drawn, too.
@@ -148,12 +150,20 @@ const TIER: &[Figure] = &[
     Figure::WritesPerGib,
 ];
 
-/// Ours over four partitions at least so many times opendal alone, which does as many objects at once.
-const fn beside_opendal(what: &'static str, figure: Figure, at_least: f64) -> Aim {
+const OPENDAL: &str = "floor: opendal, 4 at once";
+const OPENDAL_OVER_A_SOCKET: &str = "floor: opendal over a socket, 4 at once";
+
+/// Ours over four partitions at least so many times a floor that does as many objects at once.
+const fn beside_opendal(
+    floor: &'static str,
+    what: &'static str,
+    figure: Figure,
+    at_least: f64,
+) -> Aim {
     Aim::Ratio {
         what,
         of: ("Headwater, 4 partitions", figure),
-        to: ("floor: opendal, 4 at once", figure),
+        to: (floor, figure),
         at_least,
     }
 }
@@ -186,6 +196,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 beforehand.",
         work: What::Load(Work::Bulk(BULK)),
         classes: &[Class::Unsynced],
+        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -232,6 +243,7 @@ pub(crate) const ALL: &[Scenario] = &[
             readers: 8,
         })),
         classes: &[Class::Unsynced],
+        anew: &[],
         once: false,
         columns: DELIVERY,
         drawn: 1,
@@ -259,6 +271,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 because it may.",
         work: What::Special(special::memory),
         classes: &[],
+        anew: &[],
         once: false,
         columns: &[
             Figure::ResidentMib,
@@ -298,6 +311,7 @@ pub(crate) const ALL: &[Scenario] = &[
             readers: 1,
         })),
         classes: &[Class::Unsynced],
+        anew: &[],
         once: false,
         columns: LATENCY,
         drawn: 2,
@@ -332,6 +346,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 size, 64 at once, and syncs together what has come meanwhile.",
         work: What::Load(Work::Bulk(SYNCED)),
         classes: &[Class::Fsynced],
+        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -383,6 +398,7 @@ pub(crate) const ALL: &[Scenario] = &[
             ..SYNCED
         })),
         classes: &[Class::Fsynced],
+        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -419,12 +435,15 @@ pub(crate) const ALL: &[Scenario] = &[
         title: "Fsynced produce over a thousand partitions",
         about: "The same over 1,000 partitions: each client fills a batch for one partition, then one for the next, \
                 as Kafka's and ours do without keys. Kafka's client may take ten minutes to deliver a batch: in its \
-                default of two it gives some up. NATS has 1,000 subjects in one stream.",
+                default of two it gives some up. Kafka has a new server for each run, warmed by S1's GiB written and \
+                read: on one that has had such a topic before, its client waits for ever in `close`. NATS has 1,000 \
+                subjects in one stream.",
         work: What::Load(Work::Bulk(Bulk {
             partitions: 1_000,
             ..SYNCED
         })),
         classes: &[Class::Fsynced],
+        anew: &[Who::Kafka],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -459,6 +478,7 @@ pub(crate) const ALL: &[Scenario] = &[
             linger_ms: 1,
         })),
         classes: &[Class::Unsynced],
+        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -481,6 +501,7 @@ pub(crate) const ALL: &[Scenario] = &[
             bytes: 1 << 10,
         })),
         classes: &[Class::Unsynced, Class::Fsynced],
+        anew: &[],
         once: false,
         columns: LATENCY,
         drawn: 2,
@@ -510,6 +531,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 by `nats bench js ordered`.",
         work: What::Load(Work::Drain(BULK)),
         classes: &[Class::Unsynced],
+        anew: &[],
         once: false,
         columns: &[
             Figure::CpuUsPerRecord,
@@ -535,6 +557,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 (NATS, which reads its streams before). Resident memory includes the 2 s of rest after creation.",
         work: What::Special(special::partitions),
         classes: &[],
+        anew: &[],
         once: true,
         columns: &[
             Figure::BytesPerPartition,
@@ -569,6 +592,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 servers of their own.",
         work: What::Special(special::connections),
         classes: &[],
+        anew: &[],
         once: true,
         columns: &[
             Figure::BytesPerConnection,
@@ -591,6 +615,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 only unsynced, for a GiB synced message by message takes it half an hour. The research has 10 GiB.",
         work: What::Special(special::restart),
         classes: &[],
+        anew: &[],
         once: true,
         columns: &[
             Figure::RestartAfterKillSeconds,
@@ -606,22 +631,32 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "1 GiB in segments of 16 MiB on the disk, then uploaded to a directory on the same disk (`tier.url` \
                 fs), each object read back to be verified, the local copies dropped, and all of it read by one \
                 consumer from the beginning. The floor writes and reads the same bytes through opendal's fs alone on \
-                the same core, verifies them likewise, and sends them to nobody. Peers are left out: Kafka ships no \
-                store for its tier, NATS has none.",
+                the same core, verifies them likewise, and sends them to nobody; then it reads them once more and \
+                sends each MiB over a loopback socket to a reader on the load's core, which checks its CRC-32C. Peers \
+                are left out: Kafka ships no store for its tier, NATS has none.",
         work: What::Special(special::tier),
         classes: &[],
+        anew: &[],
         once: false,
         columns: TIER,
         drawn: 2,
         floors: &[],
         aims: &[
             beside_opendal(
+                OPENDAL,
                 "upload of 4 partitions: our throughput to opendal's",
                 Figure::UploadMibPerSecond,
                 0.85,
             ),
             beside_opendal(
+                OPENDAL,
                 "cold read of 4 partitions: our throughput to opendal's",
+                Figure::ColdReadMibPerSecond,
+                0.85,
+            ),
+            beside_opendal(
+                OPENDAL_OVER_A_SOCKET,
+                "cold read of 4 partitions: ours to opendal over a socket's",
                 Figure::ColdReadMibPerSecond,
                 0.85,
             ),
@@ -631,22 +666,31 @@ pub(crate) const ALL: &[Scenario] = &[
         id: "S10-s3",
         title: "The tier over S3, beside opendal alone",
         about: "S10 on a real S3 server (versitygw on a folder), with which broker and floor talk over HTTP. The server \
-                shares the load's core with our consumer, which the floor has not: a part of what ours takes longer in \
-                reading is the consumer's. Writes are counted by the server's log: objects, their parts, manifests.",
+                shares the load's core with our consumer and the reader of the floor over a socket; the first floor has \
+                no reader. Writes are counted by the server's log: objects, their parts, manifests.",
         work: What::Special(special::tier_s3),
         classes: &[],
+        anew: &[],
         once: false,
         columns: TIER,
         drawn: 2,
         floors: &[],
         aims: &[
             beside_opendal(
+                OPENDAL,
                 "upload of 4 partitions over S3: our throughput to opendal's",
                 Figure::UploadMibPerSecond,
                 0.7,
             ),
             beside_opendal(
+                OPENDAL,
                 "cold read of 4 partitions over S3: our throughput to opendal's",
+                Figure::ColdReadMibPerSecond,
+                0.7,
+            ),
+            beside_opendal(
+                OPENDAL_OVER_A_SOCKET,
+                "cold read of 4 partitions over S3: ours to opendal over a socket's",
                 Figure::ColdReadMibPerSecond,
                 0.7,
             ),
@@ -660,6 +704,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 default: fewer manifests are written then.",
         work: What::Special(special::requests),
         classes: &[],
+        anew: &[],
         once: true,
         columns: &[
             Figure::WritesPerGib,
@@ -678,6 +723,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 the broker's halves the other: what the tier itself adds is the difference to the hot reader.",
         work: What::Special(special::isolation),
         classes: &[],
+        anew: &[],
         once: false,
         columns: &[Figure::P99Us, Figure::P50Us],
         drawn: 2,

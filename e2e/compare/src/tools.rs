@@ -3,16 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::process::output;
+use crate::process::output_within;
 
 /// As in `peers/kafka/pom.xml`, which says what Maven fetches.
 pub(crate) const KAFKA_VERSION: &str = "4.3.1";
 pub(crate) const NATS_SERVER_VERSION: &str = "v2.15.2";
 pub(crate) const VERSITYGW_VERSION: &str = "v1.8.0";
 const NATS_CLI_VERSION: &str = "v0.5.1";
+
+/// How long fetching or compiling one of them may take.
+const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// Where everything is.
 pub(crate) struct Tools {
@@ -36,7 +40,7 @@ impl Tools {
                 .arg(peers().join("kafka/pom.xml"))
                 .arg("dependency:copy-dependencies")
                 .arg(format!("-DoutputDirectory={}", jars.display()));
-            output(&mut maven).map(drop)
+            output_within(PATIENCE, &mut maven).map(drop)
         })?;
         let classes = cache.join("kafka-load");
         let mut javac = Command::new("javac");
@@ -44,7 +48,7 @@ impl Tools {
             .args(["-cp", &format!("{}/*", jars.display()), "-d"])
             .arg(&classes)
             .arg(peers().join("kafka/Load.java"));
-        output(&mut javac)?;
+        output_within(PATIENCE, &mut javac)?;
 
         let nats_load = cache.join("nats-load");
         let mut build = Command::new("go");
@@ -53,7 +57,7 @@ impl Tools {
             .arg(&nats_load)
             .arg(".")
             .current_dir(peers().join("nats"));
-        output(&mut build)?;
+        output_within(PATIENCE, &mut build)?;
         Ok(Tools {
             kafka_class_path: format!("{}/*:{}", jars.display(), classes.display()),
             nats_server: go_install(
@@ -89,7 +93,7 @@ fn go_install(cache: &Path, program: &str, module: &str, version: &str) -> Resul
         let mut go = Command::new("go");
         go.args(["install", &format!("{module}@{version}")])
             .env("GOBIN", folder);
-        output(&mut go).map(drop)
+        output_within(PATIENCE, &mut go).map(drop)
     })?;
     Ok(folder.join(program))
 }

@@ -125,11 +125,13 @@ fn frame(batch_bytes: usize) -> Vec<u8> {
     })
     .take(batch_bytes)
     .collect();
-    let mut frame = Vec::with_capacity(8 + batch_bytes);
-    frame.extend_from_slice(&(batch_bytes as u32).to_be_bytes());
-    frame.extend_from_slice(&crc32c::crc32c(&batch).to_be_bytes());
-    frame.extend_from_slice(&batch);
-    frame
+    [&head(&batch)[..], &batch].concat()
+}
+
+/// What stands before a batch: its length and checksum.
+pub(crate) fn head(batch: &[u8]) -> [u8; 8] {
+    let (length, crc) = (batch.len() as u64, crc32c::crc32c(batch));
+    (length << 32 | u64::from(crc)).to_be_bytes()
 }
 
 /// Takes batches until killed.
@@ -186,7 +188,7 @@ fn store_synced(mut connection: TcpStream, mut file: File) -> Result<()> {
 }
 
 /// Reads a batch and checks it. False at the end.
-fn receive(connection: &mut TcpStream, batch: &mut Vec<u8>) -> Result<bool> {
+pub(crate) fn receive(connection: &mut TcpStream, batch: &mut Vec<u8>) -> Result<bool> {
     let mut head = [0; 8];
     if connection.read_exact(&mut head).is_err() {
         return Ok(false);

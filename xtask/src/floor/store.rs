@@ -2,20 +2,27 @@
 //!
 //! An object is written from a local file, checksummed on the way, closed (opendal's fs syncs it then), and read back
 //! to be checksummed again, as the tier verifies what it has uploaded; the cold read is sequential, by ranges of 1 MiB,
-//! several at once, checksummed.
+//! several at once, checksummed. If asked for, it is done once more for a reader in a process of its own: each range
+//! goes there over a loopback socket as `socket_write` sends batches, and the reader checks the CRC-32C.
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use clap::Args;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use opendal::{HttpTransporter, Operator, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+use super::{Server, socket_write};
 
 /// What to write and read.
 #[derive(Args)]
@@ -38,6 +45,9 @@ pub(crate) struct Load {
     /// Bucket of the server
     #[arg(long, requires = "s3_endpoint")]
     s3_bucket: Option<String>,
+    /// Read once more, for a reader on these processors, as `taskset` takes them
+    #[arg(long, value_name = "LIST")]
+    reader_cpus: Option<String>,
 }
 
 /// A server of one's own does not care.
@@ -87,13 +97,76 @@ pub(crate) fn measure(load: &Load) -> Result<Value> {
     let read = runtime.block_on(timed(&objects, load.at_once, |object| {
         read(&operator, object, load.object_bytes)
     }))?;
-    let mib = load.bytes as f64 / f64::from(1 << 20);
+    let sent = load
+        .reader_cpus
+        .as_deref()
+        .map(|cpus| runtime.block_on(send_all(&operator, &objects, load, cpus)))
+        .transpose()?;
+    let mib_per_second =
+        |took: Duration| load.bytes as f64 / f64::from(1 << 20) / took.as_secs_f64();
     Ok(json!({
         "floor": "store",
         "bytes": load.bytes,
-        "write_mib_per_second": mib / written.as_secs_f64(),
-        "read_mib_per_second": mib / read.as_secs_f64(),
+        "write_mib_per_second": mib_per_second(written),
+        "read_mib_per_second": mib_per_second(read),
+        "socket_mib_per_second": sent.map(mib_per_second),
     }))
+}
+
+/// Sends all objects to a reader, as many at once as are read at once, over one connection as a consumer has it. The
+/// reader's word that it has everything counts, too.
+async fn send_all(
+    operator: &Operator,
+    objects: &[String],
+    load: &Load,
+    cpus: &str,
+) -> Result<Duration> {
+    let reader = Server::start(&["serve-reader"], Some(cpus))?;
+    let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, reader.port)).await?;
+    connection.set_nodelay(true)?;
+    let connection = Mutex::new(connection);
+    let started = Instant::now();
+    timed(objects, load.at_once, |object| {
+        send(operator, object, load.object_bytes, &connection)
+    })
+    .await?;
+    let mut connection = connection.into_inner();
+    connection.shutdown().await?;
+    let taken = connection.read_u64().await?;
+    let bytes = objects.len() as u64 * load.object_bytes;
+    ensure!(taken == bytes, "the reader has {taken} bytes of {bytes}");
+    Ok(started.elapsed())
+}
+
+async fn send(
+    operator: &Operator,
+    object: &str,
+    bytes: u64,
+    connection: &Mutex<TcpStream>,
+) -> Result<()> {
+    let mut pieces = pieces(operator, object, bytes);
+    while let Some(piece) = pieces.try_next().await? {
+        let head = socket_write::head(&piece);
+        let mut connection = connection.lock().await;
+        connection.write_all(&head).await?;
+        connection.write_all(&piece).await?;
+    }
+    Ok(())
+}
+
+/// Takes what `send_all` sends and checks it, then says how many bytes that was; until killed.
+pub(crate) fn serve_reader() -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    println!("{}", listener.local_addr()?.port());
+    for connection in listener.incoming() {
+        let mut connection = connection?;
+        let (mut taken, mut piece) = (0, Vec::new());
+        while socket_write::receive(&mut connection, &mut piece)? {
+            taken += piece.len() as u64;
+        }
+        connection.write_all(&taken.to_be_bytes())?;
+    }
+    Ok(())
 }
 
 async fn timed<'a, F: Future<Output = Result<()>>>(
@@ -166,15 +239,22 @@ async fn read(operator: &Operator, object: &str, bytes: u64) -> Result<()> {
 }
 
 async fn checksum(operator: &Operator, object: &str, bytes: u64) -> Result<u32> {
+    let pieces = pieces(operator, object, bytes);
+    let crc = pieces.try_fold(0, async |crc, piece| Ok(crc32c::crc32c_append(crc, &piece)));
+    crc.await
+}
+
+/// An object in order, several ranges being read at once.
+fn pieces<'a>(
+    operator: &'a Operator,
+    object: &'a str,
+    bytes: u64,
+) -> impl Stream<Item = Result<Bytes>> + Unpin + 'a {
     let ranges = (0..bytes).step_by(RANGE_BYTES as usize);
-    let pieces = stream::iter(ranges).map(async |start| {
+    let pieces = stream::iter(ranges).map(move |start| async move {
         let end = (start + RANGE_BYTES).min(bytes);
-        operator.read_with(object).range(start..end).await
+        let piece = operator.read_with(object).range(start..end).await?;
+        Ok(piece.to_bytes())
     });
-    let crc = pieces
-        .buffered(RANGES_AT_ONCE)
-        .try_fold(0, async |crc, piece| {
-            Ok(crc32c::crc32c_append(crc, &piece.to_bytes()))
-        });
-    Ok(crc.await?)
+    Box::pin(pieces.buffered(RANGES_AT_ONCE))
 }

@@ -49,6 +49,7 @@ public final class Load {
     }
     Load load = new Load(arguments);
     switch (words[0]) {
+      case "count" -> load.count();
       case "create" -> load.create();
       case "one-at-a-time" -> load.oneAtATime();
       case "paced" -> load.paced();
@@ -116,6 +117,14 @@ public final class Load {
   private void probe() {
     consumer(false).close();
     System.out.println("{}");
+  }
+
+  /** How many records there are. */
+  private void count() {
+    try (KafkaConsumer<byte[], byte[]> consumer = consumer(true)) {
+      long count = consumer.endOffsets(consumer.assignment()).values().stream().mapToLong(Long::longValue).sum();
+      System.out.println("{\"records\":" + count + ",\"seconds\":0}");
+    }
   }
 
   /** Each record is sent when the one before is acknowledged. */

@@ -6,10 +6,8 @@ mod partitions;
 mod restart;
 mod tier;
 
-use anyhow::Result;
-
 use crate::bench::Bench;
-use crate::figures::Sample;
+use crate::rounds::Rounds;
 
 pub(crate) use connections::connections;
 pub(crate) use memory::memory;
@@ -17,12 +15,5 @@ pub(crate) use partitions::partitions;
 pub(crate) use restart::restart;
 pub(crate) use tier::{isolation, requests, tier, tier_s3};
 
-/// What one run says of a subject.
-pub(crate) struct Said {
-    pub(crate) subject: String,
-    pub(crate) sample: Sample,
-    pub(crate) verified: &'static str,
-}
-
 /// Measures all its subjects once.
-pub(crate) type Special = fn(&mut Bench) -> Result<Vec<Said>>;
+pub(crate) type Special = fn(&mut Bench, &mut Rounds);

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use headwater_e2e::{BUCKET, BrokerOptions, Versitygw};
 use serde_json::Value;
 
-use super::Said;
 use crate::bench::Bench;
 use crate::figures::{Figure, Sample};
-use crate::process::{move_to_load_cpu, on_server_cpu, output};
+use crate::process::{LOAD_CPU, move_to_load_cpu, on_server_cpu, output};
+use crate::rounds::{Outcome, Rounds, caught};
 use crate::scenarios::BULK;
 use crate::systems::Headwater;
 use crate::tools::Tools;
@@ -23,8 +23,9 @@ const BYTES: u64 = 1 << 30;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const RECORD_BYTES: u64 = 1 << 10;
 
-/// The topic that goes to the tier.
+/// The topic that goes to the tier, and one that stays on the disk.
 const COLD: &str = "cold";
+const HOT: &str = "hot";
 
 /// How long an upload of all may take at most.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -38,120 +39,133 @@ const S3_WRITES: [&str; 4] = [
 ];
 
 /// Uploads and cold reads, with one partition and with four, on a folder.
-pub(crate) fn tier(bench: &mut Bench) -> Result<Vec<Said>> {
-    beside_floor(bench, || Ok(None))
+pub(crate) fn tier(bench: &mut Bench, rounds: &mut Rounds) {
+    beside_floor(bench, rounds, || Ok(None));
 }
 
 /// The same on a real S3 server, which shares the load's core.
-pub(crate) fn tier_s3(bench: &mut Bench) -> Result<Vec<Said>> {
-    let program = Tools::versitygw()?;
-    beside_floor(bench, || server(&program).map(Some))
-}
-
-/// An S3 server with an empty bucket.
-fn server(program: &Path) -> Result<Versitygw> {
-    let server = Versitygw::run(program);
-    move_to_load_cpu(server.pid())?;
-    Ok(server)
+pub(crate) fn tier_s3(bench: &mut Bench, rounds: &mut Rounds) {
+    let program = Tools::versitygw();
+    beside_floor(bench, rounds, || {
+        let program = program.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        // With an empty bucket.
+        let server = Versitygw::run(program);
+        move_to_load_cpu(server.pid())?;
+        Ok(Some(server))
+    });
 }
 
 /// Ours and opendal alone, each with a store of its own.
 fn beside_floor(
     bench: &mut Bench,
+    rounds: &mut Rounds,
     store: impl Fn() -> Result<Option<Versitygw>>,
-) -> Result<Vec<Said>> {
+) {
     // Some segments at least.
     let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
-    let mut said = Vec::new();
     for partitions in [1, 4] {
-        let server = store()?;
-        said.push(tiered(partitions, bytes, SEGMENT_BYTES, server.as_ref())?);
-        drop(server);
-        if let Some(floors) = bench.floors() {
-            let server = store()?;
-            said.push(alone(floors, partitions, bytes, server.as_ref())?);
-        }
+        rounds.measure(&subject(partitions), || {
+            tiered(partitions, bytes, SEGMENT_BYTES, store()?.as_ref())
+        });
+        let Some(floors) = bench.floors() else {
+            continue;
+        };
+        let mut over_a_socket = None;
+        rounds.measure(&format!("floor: opendal, {partitions} at once"), || {
+            let report = alone(floors, partitions, bytes, store()?.as_ref())?;
+            let rate = |name: &str| report[name].as_f64().context("no rate in a report");
+            over_a_socket = Some(rate("socket_mib_per_second")?);
+            let sample = Sample::from([
+                (Figure::UploadMibPerSecond, rate("write_mib_per_second")?),
+                (Figure::ColdReadMibPerSecond, rate("read_mib_per_second")?),
+            ]);
+            Ok((sample, "CRC of each object"))
+        });
+        let subject = format!("floor: opendal over a socket, {partitions} at once");
+        rounds.measure(&subject, || {
+            let rate = over_a_socket.context("there are no objects")?;
+            let sample = Sample::from([(Figure::ColdReadMibPerSecond, rate)]);
+            Ok((sample, "by its reader: CRC of each MiB"))
+        });
     }
-    Ok(said)
 }
 
 /// Objects and manifests that are written for a GiB, by how many partitions it is spread over. Each partition fills its
 /// segments and half of one more, so that the last full one is sealed.
-pub(crate) fn requests(bench: &mut Bench) -> Result<Vec<Said>> {
-    let spread = [(1, 128 << 20), (100, 8 << 20), (10_000, 64 << 10)];
-    let spread = spread.into_iter().map(|(partitions, segment_bytes)| {
+pub(crate) fn requests(bench: &mut Bench, rounds: &mut Rounds) {
+    for (partitions, segment_bytes) in [(1, 128 << 20), (100, 8 << 20), (10_000, 64 << 10)] {
         let partitions = (partitions / bench.divisor()).max(1);
         let bytes = (BYTES / bench.divisor()).max(partitions * segment_bytes * 3 / 2);
-        tiered(partitions, bytes, segment_bytes, None)
-    });
-    spread.collect()
+        rounds.measure(&subject(partitions), || {
+            tiered(partitions, bytes, segment_bytes, None)
+        });
+    }
 }
 
 /// Latency of producers, alone and while a reader takes everything from the disk, or from the tier, again and again.
-pub(crate) fn isolation(bench: &mut Bench) -> Result<Vec<Said>> {
-    let scratch = tempfile::tempdir()?;
+pub(crate) fn isolation(bench: &mut Bench, rounds: &mut Rounds) {
     let bytes = (BYTES / bench.divisor()).max(8 * SEGMENT_BYTES);
-    let headwater = filled(scratch.path(), 4, bytes, SEGMENT_BYTES, None)?;
-    settle(&headwater)?;
-    let hot = ["topic", "create", "hot", "--partitions", "4"];
-    headwater.command(&[&hot[..], &["--tiering=false"]].concat())?;
-    fill(&headwater, "hot", bytes, BULK.batch_bytes)?;
     let duration = format!("{}s", bench.count(8));
-    let produce = || -> Result<Sample> {
-        let rate = [
-            "--rate",
-            "5000",
-            "--duration",
-            &duration,
-            "--durability",
-            "fsync",
-        ];
-        let report = headwater.command(&[&["perf", "produce"], &rate[..]].concat())?;
-        let latency = |name: &str| {
-            report["latency_us"][name]
-                .as_f64()
-                .context("no latency in the report")
-        };
-        Ok(Sample::from([
-            (Figure::P50Us, latency("p50")?),
-            (Figure::P99Us, latency("p99")?),
-        ]))
+    let cold_and_hot = caught(|| {
+        let scratch = tempfile::tempdir()?;
+        let headwater = filled(scratch.path(), 4, bytes, SEGMENT_BYTES, None)?;
+        settle(&headwater)?;
+        let hot = ["topic", "create", HOT, "--partitions", "4"];
+        headwater.command(&[&hot[..], &["--tiering=false"]].concat())?;
+        fill(&headwater, HOT, bytes, BULK.batch_bytes)?;
+        Ok((headwater, scratch))
+    });
+    let subjects = [
+        ("Headwater, alone", None),
+        ("Headwater, beside a hot reader", Some(HOT)),
+        ("Headwater, beside a cold reader", Some(COLD)),
+    ];
+    for (subject, topic) in subjects {
+        rounds.measure(subject, || {
+            let (headwater, _) = cold_and_hot
+                .as_ref()
+                .map_err(|error| anyhow!("{error:#}"))?;
+            let sample = match topic {
+                None => produce(headwater, &duration),
+                Some(topic) => produce_beside(headwater, &duration, topic),
+            };
+            Ok((sample?, ""))
+        });
+    }
+}
+
+/// While somebody reads a topic from the beginning, again and again.
+fn produce_beside(headwater: &Headwater, duration: &str, topic: &str) -> Result<Sample> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|threads| {
+        let reader = threads.spawn(|| -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                read_all(headwater, topic)?;
+            }
+            Ok(())
+        });
+        let sample = produce(headwater, duration);
+        stop.store(true, Ordering::Relaxed);
+        reader.join().expect("the reader does not panic")?;
+        sample
+    })
+}
+
+fn produce(headwater: &Headwater, duration: &str) -> Result<Sample> {
+    let produce = ["perf", "produce", "--rate", "5000", "--duration", duration];
+    let report = headwater.command(&[&produce[..], &["--durability", "fsync"]].concat())?;
+    let latency = |name: &str| {
+        let latency = report["latency_us"][name].as_f64();
+        latency.context("no latency in the report")
     };
-    let beside = |topic| {
-        let stop = AtomicBool::new(false);
-        thread::scope(|threads| {
-            let reader = threads.spawn(|| -> Result<()> {
-                while !stop.load(Ordering::Relaxed) {
-                    read_all(&headwater, topic)?;
-                }
-                Ok(())
-            });
-            let beside = produce();
-            stop.store(true, Ordering::Relaxed);
-            reader.join().expect("the reader does not panic")?;
-            beside
-        })
-    };
-    let (alone, beside_hot, beside_cold) = (produce()?, beside("hot")?, beside(COLD)?);
-    let said = |subject: &str, sample| Said {
-        subject: subject.to_owned(),
-        sample,
-        verified: "",
-    };
-    Ok(vec![
-        said("Headwater, alone", alone),
-        said("Headwater, beside a hot reader", beside_hot),
-        said("Headwater, beside a cold reader", beside_cold),
-    ])
+    Ok(Sample::from([
+        (Figure::P50Us, latency("p50")?),
+        (Figure::P99Us, latency("p99")?),
+    ]))
 }
 
 /// A topic filled on a broker without a tier, then opened by one with a tier.
-fn tiered(
-    partitions: u64,
-    bytes: u64,
-    segment_bytes: u64,
-    server: Option<&Versitygw>,
-) -> Result<Said> {
+fn tiered(partitions: u64, bytes: u64, segment_bytes: u64, server: Option<&Versitygw>) -> Outcome {
     let scratch = tempfile::tempdir()?;
     let headwater = filled(scratch.path(), partitions, bytes, segment_bytes, server)?;
     // Uploads begin before it serves.
@@ -165,21 +179,18 @@ fn tiered(
     };
     let writes = writes * (1_u64 << 30) as f64 / uploaded as f64;
     let read = read_all(&headwater, COLD)?;
-    Ok(Said {
-        subject: format!("Headwater, {}", partitions_of(partitions)),
-        sample: Sample::from([
-            (Figure::UploadMibPerSecond, up),
-            (Figure::ColdReadMibPerSecond, read),
-            (Figure::WritesPerGib, writes),
-        ]),
-        verified: "count; CRC of each batch, by the SDK",
-    })
+    let sample = Sample::from([
+        (Figure::UploadMibPerSecond, up),
+        (Figure::ColdReadMibPerSecond, read),
+        (Figure::WritesPerGib, writes),
+    ]);
+    Ok((sample, "count; CRC of each batch, by the SDK"))
 }
 
-fn partitions_of(partitions: u64) -> String {
+fn subject(partitions: u64) -> String {
     match partitions {
-        1 => "1 partition".to_owned(),
-        many => format!("{many} partitions"),
+        1 => "Headwater, 1 partition".to_owned(),
+        many => format!("Headwater, {many} partitions"),
     }
 }
 
@@ -274,33 +285,21 @@ fn read_all(headwater: &Headwater, topic: &str) -> Result<f64> {
         .context("no rate in the report")
 }
 
-/// On the core of the servers, as the broker that it stands beside.
-fn alone(floors: &Path, at_once: u64, bytes: u64, server: Option<&Versitygw>) -> Result<Said> {
+/// On the core of the servers, as the broker that it stands beside; its reader on the load's, as our consumer.
+fn alone(floors: &Path, at_once: u64, bytes: u64, server: Option<&Versitygw>) -> Result<Value> {
     let mut floor = on_server_cpu(floors);
     floor
         .args(["floor", "store", "--bytes", &bytes.to_string()])
         .args(["--object-bytes", &SEGMENT_BYTES.to_string()])
-        .args(["--at-once", &at_once.to_string()]);
+        .args(["--at-once", &at_once.to_string()])
+        .args(["--reader-cpus", LOAD_CPU]);
     if let Some(server) = server {
         floor
             .args(["--s3-endpoint", &server.endpoint(), "--s3-bucket", BUCKET])
             .env("AWS_ACCESS_KEY_ID", &server.root().access)
             .env("AWS_SECRET_ACCESS_KEY", &server.root().secret);
     }
-    let report: Value = serde_json::from_str(&output(&mut floor)?)?;
-    let rate = |name: &str| {
-        report[name]
-            .as_f64()
-            .context("a figure is missing in a report")
-    };
-    Ok(Said {
-        subject: format!("floor: opendal, {at_once} at once"),
-        sample: Sample::from([
-            (Figure::UploadMibPerSecond, rate("write_mib_per_second")?),
-            (Figure::ColdReadMibPerSecond, rate("read_mib_per_second")?),
-        ]),
-        verified: "CRC of each object",
-    })
+    Ok(serde_json::from_str(&output(&mut floor)?)?)
 }
 
 /// Requests that changed something, by the server's log.

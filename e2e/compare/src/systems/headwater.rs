@@ -10,7 +10,7 @@ use headwater_e2e::{Broker, BrokerOptions, Program};
 use serde_json::Value;
 
 use super::{Bulk, Class, Paced, Records, System, Told};
-use crate::process::{SERVER_CPU, on_load_cpu, output};
+use crate::process::{LOAD_PATIENCE, SERVER_CPU, on_load_cpu, output};
 
 /// A broker that runs.
 pub(crate) struct Headwater {
@@ -51,7 +51,7 @@ impl Headwater {
 
     /// Reads all records of a topic: the SDK checks the CRC of each batch.
     fn read_back_and_delete(&self, topic: &str, records: Records) -> Result<()> {
-        runtime()?.block_on(async {
+        within_patience(async {
             let client = self.broker.client().await;
             let consumer = client.consumer().topic(topic, Position::Earliest);
             let mut consumer = consumer.until_latest(true).build().await?;
@@ -81,13 +81,6 @@ impl Headwater {
 }
 
 impl System for Headwater {
-    fn name(&self, class: Class) -> &'static str {
-        match class {
-            Class::Unsynced => "Headwater, replicated",
-            Class::Fsynced => "Headwater, fsync",
-        }
-    }
-
     fn pid(&self) -> u32 {
         self.broker.pid()
     }
@@ -101,11 +94,11 @@ impl System for Headwater {
             durability: Some(durability as i32),
             ..TopicConfig::default()
         };
-        runtime()?.block_on(async {
+        within_patience(async {
             let admin = self.broker.client().await.admin();
-            admin.create_topic(topic, partitions, config, false).await
-        })?;
-        Ok(())
+            admin.create_topic(topic, partitions, config, false).await?;
+            Ok(())
+        })
     }
 
     fn bulk(&mut self, topic: &str, bulk: &Bulk) -> Result<Told> {
@@ -166,9 +159,13 @@ impl System for Headwater {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// What is asked of a broker by the SDK has a limit, as programs have.
+fn within_patience(work: impl Future<Output = Result<()>>) -> Result<()> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    Ok(runtime.enable_all().build()?)
+    runtime.enable_all().build()?.block_on(async {
+        let work = tokio::time::timeout(LOAD_PATIENCE, work).await;
+        work.context("the broker has not answered in time")?
+    })
 }
 
 fn words(words: &[&str]) -> Vec<String> {

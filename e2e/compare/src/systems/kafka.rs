@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use headwater_e2e::free_port;
 
 use super::{Bulk, Class, Paced, Records, System, Told, told};
-use crate::process::{Process, on_load_cpu, on_server_cpu, output};
+use crate::process::{Hung, LOAD_PATIENCE, Process, on_load_cpu, on_server_cpu, output};
 use crate::tools::Tools;
 
 /// As Kafka's own start script sets them.
@@ -125,6 +125,17 @@ impl Kafka {
         }
     }
 
+    /// Says of a load that hangs how much of it the server has. Whatever was acknowledged is a part of that.
+    fn how_far(&self, error: Error, topic: &str, records: Records) -> Error {
+        let count = || told(&self.load("count", topic, &[])?);
+        match error.is::<Hung>().then(count) {
+            Some(Ok(Told { records: came, .. })) => {
+                error.context(format!("hung: {came} of {} records came", records.count))
+            }
+            _ => error,
+        }
+    }
+
     /// Our own load.
     fn load(&self, command: &str, topic: &str, arguments: &[(&str, u64)]) -> Result<String> {
         let server = self.server();
@@ -146,17 +157,11 @@ fn server(class_path: &str, properties: &std::path::Path) -> Command {
     java
 }
 
-/// Five times the client's default, within which it gives up batches where each partition's file is synced by itself.
-const DELIVERY_TIMEOUT_MS: u32 = 600_000;
+/// Five times the client's default, within which it gives up batches where each partition's file is synced by itself. As
+/// long as a load may take in all.
+const DELIVERY_TIMEOUT_MS: u128 = LOAD_PATIENCE.as_millis();
 
 impl System for Kafka {
-    fn name(&self, class: Class) -> &'static str {
-        match class {
-            Class::Unsynced => "Kafka",
-            Class::Fsynced => "Kafka, flush.messages=1",
-        }
-    }
-
     fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -185,7 +190,8 @@ impl System for Kafka {
             records.bytes,
         );
         let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
-        producer_performance(&self.tool("org.apache.kafka.tools.ProducerPerformance", &arguments)?)
+        let printed = self.tool("org.apache.kafka.tools.ProducerPerformance", &arguments);
+        producer_performance(&printed.map_err(|error| self.how_far(error, topic, *records))?)
     }
 
     fn drain(&mut self, topic: &str, records: Records) -> Result<Told> {

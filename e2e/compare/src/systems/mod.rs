@@ -7,7 +7,10 @@ mod nats;
 use std::time::Duration;
 
 use anyhow::Result;
+use headwater_e2e::BrokerOptions;
 use serde::Deserialize;
+
+use crate::tools::Tools;
 
 pub(crate) use headwater::Headwater;
 pub(crate) use kafka::Kafka;
@@ -20,6 +23,39 @@ pub(crate) enum Class {
     Unsynced,
     /// On the medium.
     Fsynced,
+}
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Headwater,
+    Kafka,
+    Nats,
+}
+
+pub(crate) const EVERYBODY: [Who; 3] = [Who::Headwater, Who::Kafka, Who::Nats];
+
+impl Who {
+    /// As tables call it, in a class.
+    pub(crate) fn subject(self, class: Class) -> &'static str {
+        match (self, class) {
+            (Who::Headwater, Class::Unsynced) => "Headwater, replicated",
+            (Who::Headwater, Class::Fsynced) => "Headwater, fsync",
+            (Who::Kafka, Class::Unsynced) => "Kafka",
+            (Who::Kafka, Class::Fsynced) => "Kafka, flush.messages=1",
+            (Who::Nats, Class::Unsynced) => "NATS",
+            (Who::Nats, Class::Fsynced) => "NATS, sync_interval=always",
+        }
+    }
+
+    /// A new server of this system, with nothing on it.
+    pub(crate) fn start(self, tools: &Tools, class: Class) -> Result<Box<dyn System>> {
+        Ok(match self {
+            Who::Headwater => Box::new(Headwater::start(BrokerOptions::default())),
+            Who::Kafka => Box::new(Kafka::start(tools)?),
+            Who::Nats => Box::new(Nats::start(tools, class)?),
+        })
+    }
 }
 
 /// Records that are sent.
@@ -84,9 +120,6 @@ pub(crate) struct Told {
 
 /// A server that runs, and the best client that there is for it.
 pub(crate) trait System {
-    /// As tables call it, in a class.
-    fn name(&self, class: Class) -> &'static str;
-
     fn pid(&self) -> u32;
 
     /// Makes a topic, or what comes nearest.

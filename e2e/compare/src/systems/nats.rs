@@ -98,13 +98,6 @@ fn server(program: &std::path::Path, folder: &std::path::Path) -> Command {
 }
 
 impl System for Nats {
-    fn name(&self, class: Class) -> &'static str {
-        match class {
-            Class::Unsynced => "NATS",
-            Class::Fsynced => "NATS, sync_interval=always",
-        }
-    }
-
     fn pid(&self) -> u32 {
         self.process.pid()
     }
