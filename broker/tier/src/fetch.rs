@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures::future::try_join_all;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use headwater_log::limits::BATCH_BYTES_MAX;
 use headwater_log::planted::{self, Bug};
 use headwater_log::{Epochs, PartitionKey, ReadSlice};
@@ -83,11 +83,11 @@ impl Tier {
             let entry = self.entry_at(&manifest, from).await?;
             let object = self.object(&manifest, entry).await;
             let position = u64::from(object.locate(from).0.position);
-            object.bytes(position, bytes as usize).await?;
+            object.chunks(position, bytes as usize).await?;
             if position + bytes >= entry.segment_bytes && entry.end < manifest.end {
                 let next = self.entry_at(&manifest, entry.end).await?;
                 let object = self.object(&manifest, next).await;
-                object.bytes(0, CHUNK_BYTES as usize).await?;
+                object.chunks(0, CHUNK_BYTES as usize).await?;
             }
             Ok::<(), TierError>(())
         };
@@ -251,7 +251,12 @@ impl Object<'_> {
             .base_offset
             .plus(u64::from(place.relative_offset));
         let mut position = u64::from(place.position);
-        let ahead = next.map_or(CHUNK_BYTES, |next| u64::from(next).saturating_sub(position));
+        // How far the batch that holds `from` may be from the place: nothing if it begins there.
+        let ahead = match next {
+            _ if offset == from => 0,
+            Some(next) => u64::from(next).saturating_sub(position),
+            None => CHUNK_BYTES,
+        };
         let mut window = self.bytes(position, ahead as usize + bytes_max).await?;
         // The way to the batch that holds `from`, by headers alone.
         let header = loop {
@@ -389,31 +394,31 @@ impl Object<'_> {
         Batch::verify(bytes.slice(..header.size_bytes), BATCH_BYTES_MAX).ok()
     }
 
-    /// Bytes of the segment, by whole chunks, several at once; fewer only at the segment's end.
+    /// Bytes of the segment; fewer only at the segment's end. Those of one chunk are not copied.
     async fn bytes(&self, position: u64, len: usize) -> Result<Bytes, TierError> {
+        let chunks = self.chunks(position, len).await?;
+        match <[Bytes; 1]>::try_from(chunks) {
+            Ok([one]) => Ok(one),
+            Err(chunks) => Ok(chunks.concat().into()),
+        }
+    }
+
+    /// The same as the parts of the chunks that hold them, of which several are asked for at once.
+    async fn chunks(&self, position: u64, len: usize) -> Result<Vec<Bytes>, TierError> {
         let end = (position + len as u64).min(self.entry.segment_bytes);
         if position >= end {
-            return Ok(Bytes::new());
+            return Ok(Vec::new());
         }
         let (first, last) = (position / CHUNK_BYTES, (end - 1) / CHUNK_BYTES);
-        let slice = |number: u64, chunk: Bytes| {
+        let part = async |number: u64| {
             let begin = number * CHUNK_BYTES;
+            let chunk = self.chunk(number).await?;
             let from = position.saturating_sub(begin).min(chunk.len() as u64) as usize;
             let to = (end - begin).min(chunk.len() as u64) as usize;
-            chunk.slice(from..to.max(from))
+            Ok::<Bytes, TierError>(chunk.slice(from..to.max(from)))
         };
-        if first == last {
-            return Ok(slice(first, self.chunk(first).await?));
-        }
-        let mut bytes = BytesMut::with_capacity((end - position) as usize);
-        let numbers: Vec<u64> = (first..=last).collect();
-        for group in numbers.chunks(CHUNKS_AT_ONCE) {
-            let chunks = try_join_all(group.iter().map(|&number| self.chunk(number))).await?;
-            for (&number, chunk) in group.iter().zip(chunks) {
-                bytes.extend_from_slice(&slice(number, chunk));
-            }
-        }
-        Ok(bytes.freeze())
+        let parts = stream::iter(first..=last).map(part);
+        parts.buffered(CHUNKS_AT_ONCE).try_collect().await
     }
 
     async fn chunk(&self, number: u64) -> Result<Bytes, TierError> {
