@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use headwater_client::{Client, ClientConfig};
 
-use crate::Program;
+use crate::process::forget;
+use crate::{Process, Program};
 
 /// How long a broker may take to serve, or to stop.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -21,13 +22,15 @@ pub struct BrokerOptions {
     pub data_dir: Option<PathBuf>,
     /// Settings, as `key=value`.
     pub settings: Vec<String>,
+    /// Variables of its environment. It has none of those of who runs the tests that may be settings or credentials.
+    pub environment: Vec<(String, String)>,
     /// Processors that it may run on, as `taskset` takes them; all if absent.
     pub cpus: Option<String>,
 }
 
 /// A broker process. Killed when dropped.
 pub struct Broker {
-    child: Child,
+    process: Process,
     client_port: u16,
     http_port: u16,
     options: BrokerOptions,
@@ -52,10 +55,10 @@ impl Broker {
             .clone()
             .unwrap_or_else(|| scratch.path().join("data"));
         let (client_port, http_port) = (free_port(), free_port());
-        let child = spawn(&data_dir, &options, client_port, http_port, scratch.path());
+        let process = spawn(&data_dir, &options, client_port, http_port, scratch.path());
         let started_in = Duration::ZERO;
         let mut broker = Broker {
-            child,
+            process,
             client_port,
             http_port,
             options,
@@ -74,7 +77,7 @@ impl Broker {
 
     /// Process id; another one after a restart.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// Where the data is.
@@ -96,14 +99,13 @@ impl Broker {
 
     /// Kills the process as `kill -9` does.
     pub fn kill(&mut self) {
-        self.child.kill().expect("the process can be killed");
-        self.child.wait().expect("the process can be waited for");
+        self.process.kill();
     }
 
     /// Starts the process again on the same data and ports, and waits until it serves.
     pub fn restart(&mut self) {
         let start = Instant::now();
-        self.child = spawn(
+        self.process = spawn(
             &self.data_dir,
             &self.options,
             self.client_port,
@@ -115,20 +117,8 @@ impl Broker {
 
     /// Asks the process to stop and waits for its end.
     pub fn stop(&mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is alive");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the broker does not stop:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let ended = self.process.stop(PATIENCE);
+        ended.unwrap_or_else(|| panic!("the broker does not stop:\n{}", self.log()))
     }
 
     /// Resident memory, in bytes.
@@ -144,16 +134,7 @@ impl Broker {
 
     /// Body of an HTTP GET on the listener for metrics and health, if the answer is 200.
     pub fn http_get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http_port)).ok()?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+        http_get(self.http_port, path)
     }
 
     /// What the processes have logged so far.
@@ -162,16 +143,12 @@ impl Broker {
     }
 
     fn wait_ready(&mut self, start: Instant) {
-        while self.http_get("/readyz").is_none() {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                panic!("the broker has ended with {status}:\n{}", self.log());
-            }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "the broker is not ready:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(2));
+        let port = self.http_port;
+        let ready = self
+            .process
+            .wait_until(PATIENCE, || http_get(port, "/readyz").is_some());
+        if let Err(why) = ready {
+            panic!("the broker is not ready: {why}\n{}", self.log());
         }
         self.started_in = start.elapsed();
     }
@@ -179,9 +156,6 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("log of the broker:\n{}", self.log());
         }
@@ -196,7 +170,7 @@ fn spawn(
     client_port: u16,
     http_port: u16,
     scratch: &Path,
-) -> Child {
+) -> Process {
     let log = File::options()
         .create(true)
         .append(true)
@@ -227,12 +201,25 @@ fn spawn(
         .stdout(Stdio::null())
         .stderr(log.expect("the log can be written"));
     // Settings in the environment of who runs the tests must not take part.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("HEADWATER_") {
-            command.env_remove(name);
-        }
-    }
-    command.spawn().expect("the broker can be started")
+    forget(&mut command, &FORGOTTEN);
+    command.envs(options.environment.iter().cloned());
+    Process::start(&mut command).expect("the broker can be started")
+}
+
+/// Settings of a broker, and what stores take for credentials.
+const FORGOTTEN: [&str; 6] = ["HEADWATER_", "AWS_", "AZURE_", "AZBLOB_", "GOOGLE_", "GCE_"];
+
+fn http_get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
 }
 
 /// A port that nobody listens on just now. Not from the range that outgoing connections take

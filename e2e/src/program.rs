@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use crate::process::forget;
+
 /// A program of this repository.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
@@ -69,12 +71,7 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         .current_dir(repository());
     // What cargo says of the test to the test: build scripts that look at it (ring's does) would run again for the
     // programs, then again for the tests, and all that depends on them with them.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            build.env_remove(&*name);
-        }
-    }
+    forget(&mut build, &["CARGO_PKG_", "CARGO_MANIFEST_"]);
     let status = build.status().expect("cargo runs");
     assert!(
         status.success(),
@@ -93,9 +90,7 @@ pub fn headwater(endpoint: &str, arguments: &[&str]) -> Output {
 /// Runs `headwater` with the settings in `home` and no others, and waits for its end.
 pub fn headwater_at_home(home: &Path, arguments: &[&str]) -> Output {
     let mut headwater = Command::new(Program::Cli.path());
-    for name in ["CONTEXTS", "CONTEXT", "ENDPOINT", "NAMESPACE"] {
-        headwater.env_remove(format!("HEADWATER_{name}"));
-    }
+    forget(&mut headwater, &["HEADWATER_"]);
     headwater
         .args(arguments)
         .env("XDG_CONFIG_HOME", home)

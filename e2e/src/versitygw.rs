@@ -1,13 +1,11 @@
 //! A real S3 server: versitygw on a folder and a port of its own.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::everything;
-use crate::free_port;
+use crate::{Process, everything, free_port};
 
 /// How it is installed. It needs no C library, so that it can be an image of its own.
 const INSTALL: &str = "CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@v1.8.0";
@@ -40,7 +38,7 @@ impl Account {
 /// A server process with one empty bucket. Killed when dropped.
 pub struct Versitygw {
     program: PathBuf,
-    child: Child,
+    process: Process,
     port: u16,
     root: Account,
     /// Objects, accounts and logs.
@@ -80,10 +78,10 @@ impl Versitygw {
             std::fs::create_dir(folder.path().join(name)).expect("a folder can be made");
         }
         let (port, root) = (free_port(), Account::new("root"));
-        let child = spawn(program, port, &root, folder.path());
+        let process = spawn(program, port, &root, folder.path());
         let mut server = Versitygw {
             program: program.to_owned(),
-            child,
+            process,
             port,
             root,
             folder,
@@ -94,7 +92,7 @@ impl Versitygw {
 
     /// Of the process that runs now.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// Where it listens, as a URL.
@@ -143,13 +141,12 @@ impl Versitygw {
 
     /// Kills the server as `kill -9` does.
     pub fn kill(&mut self) {
-        self.child.kill().expect("the process can be killed");
-        self.child.wait().expect("the process can be waited for");
+        self.process.kill();
     }
 
     /// Starts it again on the same folder and port.
     pub fn restart(&mut self) {
-        self.child = spawn(&self.program, self.port, &self.root, self.folder.path());
+        self.process = spawn(&self.program, self.port, &self.root, self.folder.path());
         self.wait_ready();
     }
 
@@ -165,15 +162,9 @@ impl Versitygw {
     }
 
     fn wait_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            let ended = self.child.try_wait().expect("it can be waited for");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "versitygw does not listen:\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
+        let listens = self.process.wait_until_it_listens(self.port, PATIENCE);
+        if let Err(why) = listens {
+            panic!("versitygw: {why}\n{}", self.log());
         }
     }
 
@@ -184,9 +175,6 @@ impl Versitygw {
 
 impl Drop for Versitygw {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("log of versitygw:\n{}", self.log());
         }
@@ -196,7 +184,7 @@ impl Drop for Versitygw {
 const LOG: &str = "server.log";
 const ACCESS_LOG: &str = "requests.log";
 
-fn spawn(program: &Path, port: u16, root: &Account, folder: &Path) -> Child {
+fn spawn(program: &Path, port: u16, root: &Account, folder: &Path) -> Process {
     let log = File::options()
         .create(true)
         .append(true)
@@ -219,5 +207,5 @@ fn spawn(program: &Path, port: u16, root: &Account, folder: &Path) -> Child {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);
-    command.spawn().expect("versitygw can be started")
+    Process::start(&mut command).expect("versitygw can be started")
 }

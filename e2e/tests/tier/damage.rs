@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use headwater_e2e::Versitygw;
 
-use crate::stage::{Credentials, Stage, segment_objects, together};
+use crate::stage::{Credentials, SMALLEST, Stage, segment_objects, together};
 
-const SMALLEST: u64 = 64 << 10;
 /// Exit code of `headwater consume` when it has shown a part.
 const PARTLY: i32 = 5;
 

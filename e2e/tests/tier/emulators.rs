@@ -2,19 +2,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use headwater_e2e::{everything, free_port};
+use headwater_e2e::{Process, everything, free_port};
 
 /// Container and bucket.
 const BUCKET: &str = "tier";
 /// How long one may take to listen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A process that is killed when dropped.
+/// One that runs.
 struct Server {
-    child: Child,
+    _process: Process,
     port: u16,
 }
 
@@ -29,35 +29,22 @@ impl Server {
             return None;
         }
         let port = free_port();
-        let spawned = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments(port))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(child) = spawned else {
+            .stderr(Stdio::null());
+        let Ok(mut process) = Process::start(&mut command) else {
             eprintln!("not run: needs {program} in PATH; install it by `{install}`");
             return None;
         };
-        let mut server = Server { child, port };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let ended = server.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "{program} does not listen: {ended:?}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let listens = process.wait_until_it_listens(port, PATIENCE);
+        listens.unwrap_or_else(|why| panic!("{program}: {why}"));
+        Some(Server {
+            _process: process,
+            port,
+        })
     }
 }
 
@@ -102,6 +89,10 @@ impl Azurite {
         )
     }
 
+    pub(crate) fn account(&self) -> &'static str {
+        ACCOUNT
+    }
+
     pub(crate) fn account_key(&self) -> &'static str {
         ACCOUNT_KEY
     }
@@ -132,6 +123,9 @@ pub(crate) struct FakeGcs {
 }
 
 impl FakeGcs {
+    /// What a token is given for.
+    pub(crate) const SUBJECT: &str = "somebody-whose-name-is-a-secret";
+
     pub(crate) fn start() -> Option<FakeGcs> {
         let install = "go install github.com/fsouza/fake-gcs-server@v1.56.1";
         let server = Server::start("fake-gcs-server", install, |port| {
@@ -154,12 +148,12 @@ impl FakeGcs {
         })?;
         make_bucket(server.port);
         let subject = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(subject.path(), "somebody").unwrap();
+        std::fs::write(subject.path(), FakeGcs::SUBJECT).unwrap();
         let credential = serde_json::json!({
             "type": "external_account",
             "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/p",
             "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-            "token_url": format!("http://127.0.0.1:{}/token", serve_tokens()),
+            "token_url": format!("http://127.0.0.1:{}/token", serve(TOKEN.to_owned())),
             "credential_source": { "file": subject.path(), "format": { "type": "text" } },
         });
         Some(FakeGcs {
@@ -194,9 +188,12 @@ fn make_bucket(port: u16) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// Gives everybody the same token, until the process ends; says on which port. fake-gcs-server asks for none, but a
-/// client of Google does not do without.
-fn serve_tokens() -> u16 {
+/// fake-gcs-server asks for none, but a client of Google does not do without.
+const TOKEN: &str = r#"{"access_token":"token","token_type":"Bearer","expires_in":3600,
+    "issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
+
+/// Gives everybody the same answer, until the process ends; says on which port.
+pub(crate) fn serve(body: String) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -204,8 +201,6 @@ fn serve_tokens() -> u16 {
             let mut stream = stream.unwrap();
             // The request is small and comes at once.
             let _ = stream.read(&mut [0; 16 << 10]);
-            let body = r#"{"access_token":"token","token_type":"Bearer","expires_in":3600,
-                "issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
             let _ = write!(
                 stream,
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\

@@ -7,11 +7,10 @@ use headwater_e2e::{Load, Versitygw, read_all, seed};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::stage::{Credentials, Stage, segment_objects, together};
+use crate::stage::{Credentials, SMALLEST, Stage, segment_objects, together};
 
 const PARTITIONS: u32 = 3;
 const KILLS: u32 = 15;
-const SMALLEST: u64 = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_killed_while_it_uploads_loses_nothing() {

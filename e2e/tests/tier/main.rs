@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "what was measured is for who runs it")]
 
 mod clouds;
+mod contract;
 mod credentials;
 mod damage;
 mod emulators;

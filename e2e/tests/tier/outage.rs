@@ -8,10 +8,9 @@ use headwater_e2e::{Load, Versitygw, read_all};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::stage::{Credentials, Stage, together};
+use crate::stage::{Credentials, SMALLEST, Stage, together};
 
 const PARTITIONS: u32 = 3;
-const SMALLEST: u64 = 64 << 10;
 /// How long the store is away: so long that all that waits for it waits many times, health speaks of it, and what a
 /// reader at the end is sent was never in the tier.
 const AWAY: Duration = Duration::from_secs(180);

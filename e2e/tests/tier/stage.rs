@@ -10,6 +10,9 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// How long uploads may take to catch up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The smallest that a segment may be.
+pub(crate) const SMALLEST: u64 = 64 << 10;
+
 /// The largest batch that a segment need not be smaller than.
 const MESSAGE_BYTES: u64 = 1 << 20;
 
@@ -76,7 +79,13 @@ pub(crate) struct Stage {
 impl Stage {
     /// A broker whose tier is a bucket of the server.
     pub(crate) fn in_bucket(url: &str, credentials: &Credentials, segment_bytes: u64) -> Stage {
-        Stage::start(segment_bytes, None, &bucket_settings(url, credentials))
+        Stage::start(segment_bytes, None, &bucket_settings(url, credentials), &[])
+    }
+
+    /// The same of a broker that has to find its credentials itself, with these variables. It logs all there is to log.
+    pub(crate) fn in_environment(url: &str, variables: &[(&str, &str)]) -> Stage {
+        let settings = [format!("tier.url={url}"), "log.level=trace".to_owned()];
+        Stage::start(SMALLEST, None, &settings, variables)
     }
 
     /// Another broker on the same bucket, on a data directory that is there.
@@ -90,13 +99,14 @@ impl Stage {
             segment_bytes,
             Some(data_dir),
             &bucket_settings(url, credentials),
+            &[],
         )
     }
 
     /// A broker whose tier is a folder.
     pub(crate) fn on_folder(folder: &Path, segment_bytes: u64) -> Stage {
         let url = format!("tier.url=fs://{}", folder.display());
-        Stage::start(segment_bytes, None, &[url])
+        Stage::start(segment_bytes, None, &[url], &[])
     }
 
     /// A broker on a small disk, which keeps its own copies as long as there is room.
@@ -116,7 +126,12 @@ impl Stage {
         }
     }
 
-    fn start(segment_bytes: u64, data_dir: Option<&Path>, more: &[String]) -> Stage {
+    fn start(
+        segment_bytes: u64,
+        data_dir: Option<&Path>,
+        more: &[String],
+        variables: &[(&str, &str)],
+    ) -> Stage {
         let mut settings = vec![
             format!("topics.segment_bytes={segment_bytes}"),
             format!(
@@ -131,6 +146,10 @@ impl Stage {
         let broker = Broker::start_with(BrokerOptions {
             data_dir: data_dir.map(Path::to_owned),
             settings,
+            environment: variables
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
             ..BrokerOptions::default()
         });
         Stage {
@@ -239,6 +258,14 @@ impl Stage {
         values
             .map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
+    }
+
+    /// Everything that the broker says to anybody: log, metrics, health, and the status of its tier.
+    pub(crate) async fn said(&self) -> String {
+        let metrics = self.broker.http_get("/metrics").unwrap();
+        let findings = self.findings().await;
+        let status = self.run(&["tier", "status"]);
+        format!("{}{metrics}{findings:#?}{status}", self.broker.log())
     }
 
     /// Files of segments on the broker's disk.

@@ -7,11 +7,9 @@ use headwater_e2e::{Account, Versitygw, everything, sample_day};
 
 use crate::flights::{many, timestamp_ms};
 use crate::s3_server::S3Server;
-use crate::stage::{Credentials, Stage, together};
+use crate::stage::{Credentials, SMALLEST, Stage, together};
 
 const MIB: u64 = 1 << 20;
-/// The smallest that a segment may be.
-const SMALLEST: u64 = 64 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flights_come_back_from_s3_as_they_went_in() {

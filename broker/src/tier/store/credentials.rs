@@ -80,6 +80,25 @@ impl Credentials {
     }
 }
 
+/// Where the credentials of a store are looked for, in the words of an error.
+pub(super) fn places(place: &StoreUrl, dir: Option<&Path>) -> String {
+    if let Some(dir) = dir {
+        return format!("the files of tier.credentials_dir, {}", dir.display());
+    }
+    let variables = match place {
+        StoreUrl::S3 { .. } => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the AWS profile",
+        StoreUrl::Gcs { .. } => "GOOGLE_APPLICATION_CREDENTIALS, gcloud's own",
+        StoreUrl::Azblob { .. } => {
+            "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN"
+        }
+        StoreUrl::Fs { .. } | StoreUrl::Memory => "nothing",
+    };
+    format!(
+        "the broker's environment ({variables}), then with the pod's or the machine's role; tier.credentials_dir is not \
+         set"
+    )
+}
+
 fn read(file: &Path) -> io::Result<String> {
     if FILE_BYTES_MAX < std::fs::metadata(file)?.len() {
         return Err(io::Error::other("it is too long for a credential"));

@@ -49,8 +49,8 @@ async fn check(store: &dyn Store, key: &str, first: &Bytes) -> anyhow::Result<()
 fn explained(error: StoreError, act: &str) -> anyhow::Error {
     let remedy = match error.kind {
         StoreErrorKind::Denied => format!(
-            "the tier's store does not let this broker {act} objects; check the credentials (tier.credentials_dir) and \
-             grant them reading, writing, listing and deleting below the prefix of tier.url"
+            "the tier's store does not let this broker {act} objects; check the credentials and grant them reading, \
+             writing, listing and deleting below the prefix of tier.url"
         ),
         StoreErrorKind::NotFound => {
             "the tier's bucket or container is not there; create it, or correct tier.url".to_owned()

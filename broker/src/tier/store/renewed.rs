@@ -14,7 +14,7 @@ use headwater_tier::store::{
     Listed, ObjectMeta, ObjectStore, ObjectWriter, Store, StoreError, StoreErrorKind, WriteOptions,
 };
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, places};
 use super::url::StoreUrl;
 use super::{StoreMetrics, StoreOptions, operator};
 
@@ -22,11 +22,19 @@ use super::{StoreMetrics, StoreOptions, operator};
 pub(super) struct Renewed {
     /// `None` until there are credentials.
     store: ArcSwapOption<ObjectStore>,
-    /// `None` if the credentials are not in files.
+    whence: Whence,
+}
+
+/// Where the credentials come from.
+#[derive(Clone)]
+struct Whence {
+    /// For people.
+    places: Arc<str>,
+    /// `None` if they are not in files.
     source: Option<Arc<Source>>,
 }
 
-/// Where the credentials are, and all that is needed to make the store anew.
+/// Files with credentials, and all that is needed to make the store anew.
 struct Source {
     place: StoreUrl,
     dir: PathBuf,
@@ -50,11 +58,13 @@ impl Renewed {
         metrics: &StoreMetrics,
     ) -> anyhow::Result<Renewed> {
         let dir = credentials_dir.filter(|_| !matches!(place, StoreUrl::Memory));
+        let places = places(&place, dir).into();
         let Some(dir) = dir else {
             let store = make(&place, None, options, metrics)?;
+            let source = None;
             return Ok(Renewed {
                 store: ArcSwapOption::from_pointee(store),
-                source: None,
+                whence: Whence { places, source },
             });
         };
         let (credentials, missing) = match Credentials::read(dir, &place) {
@@ -76,9 +86,10 @@ impl Renewed {
                 looked_at: Instant::now(),
             }),
         };
+        let source = Some(Arc::new(source));
         Ok(Renewed {
             store: ArcSwapOption::new(store.map(Arc::new)),
-            source: Some(Arc::new(source)),
+            whence: Whence { places, source },
         })
     }
 
@@ -88,7 +99,8 @@ impl Renewed {
         action: &'static str,
         key: &str,
     ) -> Result<Arc<ObjectStore>, StoreError> {
-        if let Some(source) = &self.source
+        let source = self.whence.source.as_ref();
+        if let Some(source) = source
             && source.is_due()
         {
             let source = source.clone();
@@ -101,23 +113,23 @@ impl Renewed {
             kind: StoreErrorKind::Denied,
             action,
             key: key.to_owned(),
-            detail: self
-                .source
-                .as_ref()
-                .map(|source| source.missing())
-                .unwrap_or_default(),
+            detail: source.map(|source| source.missing()).unwrap_or_default(),
         })
     }
+}
 
-    /// Lets the next call look at the files at once: they may have changed just now.
+impl Whence {
+    /// Of what was denied it says where the credentials were looked for, and lets the next call look at the files at
+    /// once: they may have changed just now.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let denied = |error: &StoreError| error.kind == StoreErrorKind::Denied;
-        if let Some(source) = &self.source
-            && result.as_ref().is_err_and(denied)
-        {
-            source.expect_change();
-        }
-        result
+        result.map_err(|mut error| {
+            if error.kind == StoreErrorKind::Denied {
+                let places = &self.places;
+                error.detail += &format!("; credentials are looked for in {places}");
+                self.source.iter().for_each(|source| source.expect_change());
+            }
+            error
+        })
     }
 }
 
@@ -201,22 +213,24 @@ fn make(
 impl Store for Renewed {
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let store = self.current("create", key).await?;
-        self.note(store.create(key).await)
+        let writer = self.whence.note(store.create(key).await)?;
+        let whence = self.whence.clone();
+        Ok(Box::new(RenewedWriter { writer, whence }))
     }
 
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
         let store = self.current("write", key).await?;
-        self.note(store.put_if_absent(key, bytes).await)
+        self.whence.note(store.put_if_absent(key, bytes).await)
     }
 
     async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let store = self.current("read", key).await?;
-        self.note(store.read(key, range).await)
+        self.whence.note(store.read(key, range).await)
     }
 
     async fn stat(&self, key: &str) -> Result<ObjectMeta, StoreError> {
         let store = self.current("look at", key).await?;
-        self.note(store.stat(key).await)
+        self.whence.note(store.stat(key).await)
     }
 
     async fn list(
@@ -226,11 +240,33 @@ impl Store for Renewed {
         limit: usize,
     ) -> Result<Vec<Listed>, StoreError> {
         let store = self.current("list", prefix).await?;
-        self.note(store.list(prefix, after, limit).await)
+        self.whence.note(store.list(prefix, after, limit).await)
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let store = self.current("delete", key).await?;
-        self.note(store.delete(key).await)
+        self.whence.note(store.delete(key).await)
+    }
+}
+
+/// Goes on with the credentials that it began with.
+struct RenewedWriter {
+    writer: Box<dyn ObjectWriter>,
+    whence: Whence,
+}
+
+#[async_trait]
+impl ObjectWriter for RenewedWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.whence.note(self.writer.write(bytes).await)
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), StoreError> {
+        let RenewedWriter { writer, whence } = *self;
+        whence.note(writer.close().await)
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.writer.abort().await;
     }
 }
