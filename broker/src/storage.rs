@@ -18,6 +18,8 @@ pub struct Storage {
     /// Bytes that may be written before the low water mark is reached, as of the last look at the
     /// disk, less what was taken since.
     headroom_bytes: AtomicI64,
+    /// Bytes of these that are kept for copies under way.
+    reserved_bytes: AtomicI64,
     low_water_bytes: u64,
     failed: AtomicBool,
     failure: watch::Sender<Option<String>>,
@@ -32,6 +34,7 @@ impl Storage {
             guard: Mutex::new(guard),
             full: AtomicBool::new(false),
             headroom_bytes: AtomicI64::new(i64::MAX),
+            reserved_bytes: AtomicI64::new(0),
             low_water_bytes,
             failed: AtomicBool::new(false),
             failure: watch::channel(None).0,
@@ -122,10 +125,18 @@ impl Storage {
         }
     }
 
-    /// Whether so many bytes can be written without records being refused for it.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        let headroom_bytes = self.headroom_bytes.load(Ordering::Relaxed);
-        !self.is_full() && headroom_bytes >= i64::try_from(bytes).unwrap_or(i64::MAX)
+    /// Keeps room for a copy of so many bytes; `None` if it cannot be written, beside all that room is kept for, without
+    /// records being refused for it.
+    pub fn reserve(self: &Arc<Storage>, bytes: u64) -> Option<Room> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let reserved_bytes = self.reserved_bytes.fetch_add(bytes, Ordering::SeqCst);
+        let headroom_bytes = self.headroom_bytes.load(Ordering::SeqCst);
+        if self.is_full() || headroom_bytes.saturating_sub(reserved_bytes) < bytes {
+            self.reserved_bytes.fetch_sub(bytes, Ordering::SeqCst);
+            return None;
+        }
+        let storage = self.clone();
+        Some(Room { storage, bytes })
     }
 
     /// Size of the data directory's file system and what is left of it; zeros if it cannot be had.
@@ -156,23 +167,32 @@ impl Storage {
     }
 }
 
+/// Room on the disk that is kept for a copy until this is dropped.
+#[must_use]
+pub struct Room {
+    storage: Arc<Storage>,
+    bytes: i64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // What the copy has taken is missing before the next look at the disk finds out.
+        let Storage {
+            headroom_bytes,
+            reserved_bytes,
+            ..
+        } = &*self.storage;
+        headroom_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        reserved_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
+}
+
 #[cfg(test)]
-mod tests {
-    use headwater_log::{Disk, FileCache, GuardLimits, Journal, JournalLimits, MarkStore, OsDisk};
+impl Storage {
+    /// A directory on a disk, with room for so many bytes.
+    pub(crate) fn with_room(disk: Arc<dyn headwater_log::Disk>, room_bytes: u64) -> Arc<Storage> {
+        use headwater_log::{FileCache, GuardLimits, Journal, JournalLimits, MarkStore};
 
-    use super::*;
-
-    #[test]
-    fn writing_stops_at_the_low_water_mark_and_not_at_the_next_look_at_the_disk() {
-        const ROOM: u64 = 1 << 30;
-        let dir = tempfile::tempdir().unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(dir.path()).unwrap());
-        let free_bytes = disk.space().unwrap().free_bytes;
-        let limits = GuardLimits {
-            reserve_bytes: 0,
-            low_bytes: free_bytes.saturating_sub(ROOM),
-            high_bytes: free_bytes,
-        };
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let (journal, _) = Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 1).unwrap();
         let log = LogEnv {
@@ -181,12 +201,60 @@ mod tests {
             journal: Arc::new(journal),
             files: Arc::new(FileCache::new(16)),
         };
+        let free_bytes = disk.space().unwrap().free_bytes;
+        let limits = GuardLimits {
+            reserve_bytes: 0,
+            low_bytes: free_bytes.saturating_sub(room_bytes),
+            high_bytes: free_bytes,
+        };
         let guard = DiskGuard::open(disk, limits).unwrap();
         let storage = Storage::new(log, guard, limits.low_bytes);
         storage.check_space().unwrap();
+        storage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_log::OsDisk;
+    use headwater_log::sim::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn writing_stops_at_the_low_water_mark_and_not_at_the_next_look_at_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(OsDisk::open(dir.path()).unwrap());
+        let storage = Storage::with_room(disk, 1 << 30);
         storage.charge(1 << 20);
         assert!(!storage.is_full(), "about 1 GiB is left");
         storage.charge(2 << 30);
         assert!(storage.is_full());
+    }
+
+    #[test]
+    fn copies_that_are_made_together_have_room_together() {
+        const ROOM: u64 = 1 << 20;
+        let disk = SimDisk::new(1);
+        disk.set_capacity(1 << 30);
+        let storage = Storage::with_room(Arc::new(disk), ROOM);
+        let first = storage.reserve(ROOM / 2).unwrap();
+        let second = storage.reserve(ROOM / 4).unwrap();
+        assert!(storage.reserve(ROOM / 3).is_none(), "a quarter is left");
+        drop(second);
+        assert!(
+            storage.reserve(ROOM / 3).is_none(),
+            "how much the copy has taken is not known yet"
+        );
+        storage.check_space().unwrap();
+        let third = storage.reserve(ROOM / 3).unwrap();
+        assert!(
+            storage.reserve(ROOM / 4).is_none(),
+            "a look at the disk forgets nothing"
+        );
+        drop((first, third));
+        storage.check_space().unwrap();
+        assert!(storage.reserve(ROOM / 2).is_some());
+        assert!(!storage.is_full(), "records are taken all along");
     }
 }

@@ -40,12 +40,14 @@ pub(super) enum Done {
 impl Driver {
     pub(super) fn start(&mut self, action: Action, handle: &Arc<PartitionHandle>, view: &TierView) {
         let tier = self.parts.tier.clone();
-        let ready = self.ready(&action, view);
+        let ready = self.ready();
         match action {
             Action::Upload(job) => {
                 self.begin_write(job.key);
                 self.uploading += 1;
                 let permits = self.uploads.clone();
+                let bytes = segment_bytes(&job, view);
+                let storage = self.parts.storage.clone();
                 let mut source = LocalSegment {
                     handle: handle.clone(),
                     view: view.view.clone(),
@@ -57,7 +59,14 @@ impl Driver {
                         Err(error) => Err(error),
                         Ok(()) => {
                             let _permit = permits.acquire().await;
-                            tier.tier.upload(&job, &mut source).await
+                            // A copy on the same disk makes no room, and for a moment takes some.
+                            match tier.eager.then(|| storage.reserve(bytes)) {
+                                Some(None) => Err(not_now(
+                                    &tier.url,
+                                    "the disk, which the tier shares with the log, has no room for a copy of the segment",
+                                )),
+                                _room => tier.tier.upload(&job, &mut source).await,
+                            }
                         }
                     };
                     Done::Upload(job, result)
@@ -100,31 +109,15 @@ impl Driver {
     }
 
     /// Whether something may be begun now.
-    fn ready(&self, action: &Action, view: &TierView) -> Result<(), TierError> {
-        let not_now = |key: &str, why: &str| {
-            let error = StoreError::new(StoreErrorKind::Unavailable, "write", key, why);
-            Err(TierError::Store(error))
-        };
+    fn ready(&self) -> Result<(), TierError> {
         let tier = &self.parts.tier;
-        if !tier.is_probed() {
-            return not_now(
+        match tier.is_probed() {
+            true => Ok(()),
+            false => Err(not_now(
                 &tier.url,
                 "the store has not shown yet that it keeps what is written once",
-            );
+            )),
         }
-        if let (Action::Upload(job), true) = (action, tier.eager) {
-            let segments = view.sealed.iter();
-            let mut segments = segments.filter(|segment| segment.base_offset == job.base_offset);
-            let bytes = segments.next().map_or(0, |segment| segment.size_bytes);
-            // A copy on the same disk makes no room, and for a moment takes some.
-            if !self.parts.storage.has_room(bytes) {
-                return not_now(
-                    &tier.url,
-                    "the disk, which the tier shares with the log, has no room for a copy of the segment",
-                );
-            }
-        }
-        Ok(())
     }
 
     fn begin_write(&mut self, key: PartitionKey) {
@@ -140,4 +133,16 @@ impl Driver {
             }
         }
     }
+}
+
+fn not_now(url: &str, why: &str) -> TierError {
+    let error = StoreError::new(StoreErrorKind::Unavailable, "write", url, why);
+    TierError::Store(error)
+}
+
+/// Bytes of the segment that is to be uploaded.
+fn segment_bytes(job: &UploadJob, view: &TierView) -> u64 {
+    let segments = view.sealed.iter();
+    let mut segments = segments.filter(|segment| segment.base_offset == job.base_offset);
+    segments.next().map_or(0, |segment| segment.size_bytes)
 }
