@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::facade::Broker;
 use crate::limits::{DISK_CHECK_INTERVAL, INCARNATION_CONFIRM_INTERVAL};
 use crate::partition::registry::Registry;
+use crate::storage::Storage;
 
 /// What a broker does by the clock.
 pub(super) struct Upkeep {
@@ -111,6 +112,48 @@ impl Upkeep {
                 wall_ms,
             )
         };
-        Ok(tokio::task::spawn_blocking(act).await??)
+        let acted = tokio::task::spawn_blocking(act).await?;
+        Ok(judge(&self.broker.storage, acted)?)
+    }
+}
+
+/// What cannot be tried again is the end of the data directory.
+fn judge(storage: &Storage, acted: Result<(), MetadataError>) -> Result<(), MetadataError> {
+    if let Err(error) = &acted
+        && error.is_final()
+    {
+        storage.fail_with(&error.to_string());
+    }
+    acted
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_core::ids::{BrokerId, StorageId};
+    use headwater_log::sim::{Fault, SimDisk, SimOp};
+
+    use super::*;
+
+    #[test]
+    fn an_identity_that_could_not_be_synced_is_the_end_of_the_data_directory() {
+        for (fault, is_final) in [
+            (Fault::once(SimOp::Write).full(), false),
+            (Fault::once(SimOp::Sync), true),
+        ] {
+            let disk = SimDisk::new(1);
+            let opened = Identity::open(Arc::new(disk.clone()), StorageId(Uuid::nil()), "");
+            let mut identity = opened.unwrap();
+            let storage = Storage::with_room(Arc::new(disk.clone()), 1 << 20);
+            let mut confirm = |number| {
+                let incarnation = IncarnationId(Uuid::from_u128(number));
+                judge(&storage, identity.begin_incarnation(incarnation, 0))?;
+                judge(&storage, identity.confirm(incarnation, BrokerId(1)))
+            };
+            confirm(1).unwrap();
+            disk.inject(fault);
+            assert!(confirm(2).is_err());
+            assert_eq!(storage.has_failed(), is_final);
+            assert_eq!(confirm(3).is_err(), is_final, "nothing is tried again");
+        }
     }
 }

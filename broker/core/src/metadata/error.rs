@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::refused::Refused;
 
+/// The action of a failed sync.
+const SYNC: &str = "sync";
+
 /// Why the metadata or the identity could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,7 +59,7 @@ pub enum MetadataError {
         /// The file, relative to the data directory.
         path: PathBuf,
     },
-    /// An earlier write failed, and what is on the disk is not known any more.
+    /// An earlier write of the metadata or the identity failed, and what is on the disk is not known any more.
     #[error("the metadata takes nothing more after an earlier I/O error; restart the broker")]
     Failed,
 }
@@ -65,6 +68,21 @@ impl MetadataError {
     /// Whether the disk is full: the same may succeed once there is space.
     pub fn is_full(&self) -> bool {
         matches!(self, MetadataError::Io { source, .. } if is_full(source))
+    }
+
+    /// Whether what is on the disk is not known any more, so that nothing may be tried again: a later sync may succeed
+    /// without the bytes being there.
+    pub fn is_final(&self) -> bool {
+        match self {
+            MetadataError::Io { action, source, .. } => *action == SYNC || !is_full(source),
+            MetadataError::Failed => true,
+            _ => false,
+        }
+    }
+
+    /// For `map_err`: the same for what was being synced, of which no failure is tried again.
+    pub(super) fn sync(path: &Path) -> impl FnOnce(io::Error) -> MetadataError + '_ {
+        MetadataError::io(SYNC, path)
     }
 
     /// For `map_err`: names what was being done to which file.

@@ -57,6 +57,8 @@ pub struct Identity {
     /// The host's boot id of now.
     boot_id: String,
     opened: Opened,
+    /// A write or sync failed: what the disk holds is not known.
+    failed: bool,
 }
 
 /// What the file says.
@@ -86,7 +88,7 @@ impl Identity {
             .map(|reason| String::from_utf8_lossy(&reason).into_owned());
         // A rename that an earlier process did not sync counts once it is durable.
         disk.sync_dir(Path::new(""))
-            .map_err(MetadataError::io("sync", Path::new("")))?;
+            .map_err(MetadataError::sync(Path::new("")))?;
         let Some(bytes) = read_bounded(disk.as_ref(), FILE, IDENTITY_BYTES_MAX)? else {
             return Identity::create(disk, fresh, boot_id, poisoned);
         };
@@ -111,6 +113,7 @@ impl Identity {
             state,
             boot_id,
             opened,
+            failed: false,
         })
     }
 
@@ -154,6 +157,7 @@ impl Identity {
             state,
             boot_id,
             opened,
+            failed: false,
         })
     }
 
@@ -216,6 +220,7 @@ impl Identity {
     /// append.
     ///
     /// # Errors
+    /// [`MetadataError::Failed`] once anything of the identity could not be written or synced, unless the disk was full.
     /// [`Refused::LimitExceeded`] once [`INCARNATIONS_MAX`] are unconfirmed.
     pub fn begin_incarnation(
         &mut self,
@@ -259,21 +264,8 @@ impl Identity {
         state.broker = Some(broker);
         state.boot_id = self.boot_id.clone();
         self.replace(state)?;
-        let path = Path::new(POISONED);
-        if self
-            .disk
-            .exists(path)
-            .map_err(MetadataError::io("look for", path))?
-        {
-            self.disk
-                .remove_file(path)
-                .map_err(MetadataError::io("remove", path))?;
-            let root = Path::new("");
-            self.disk
-                .sync_dir(root)
-                .map_err(MetadataError::io("sync", root))?;
-        }
-        Ok(())
+        let removed = remove_poison(self.disk.as_ref());
+        self.note(removed)
     }
 
     /// The last act of a clean stop, after all logs were synced and closed.
@@ -299,14 +291,24 @@ impl Identity {
             file.write_at(&[reason], 0)
                 .map_err(MetadataError::io("write", path))?;
         }
-        file.sync().map_err(MetadataError::io("sync", path))?;
-        disk.sync_dir(root).map_err(MetadataError::io("sync", root))
+        file.sync().map_err(MetadataError::sync(path))?;
+        disk.sync_dir(root).map_err(MetadataError::sync(root))
     }
 
     fn replace(&mut self, state: State) -> Result<(), MetadataError> {
-        write(self.disk.as_ref(), &state)?;
+        if self.failed {
+            return Err(MetadataError::Failed);
+        }
+        let written = write(self.disk.as_ref(), &state);
+        self.note(written)?;
         self.state = state;
         Ok(())
+    }
+
+    /// Nothing is written any more once something failed for good.
+    fn note(&mut self, result: Result<(), MetadataError>) -> Result<(), MetadataError> {
+        self.failed |= result.as_ref().is_err_and(MetadataError::is_final);
+        result
     }
 }
 
@@ -320,10 +322,23 @@ fn write(disk: &dyn Disk, state: &State) -> Result<(), MetadataError> {
         .map_err(MetadataError::io("truncate", new))?;
     file.write_at(&[&encode(state)], 0)
         .map_err(MetadataError::io("write", new))?;
-    file.sync().map_err(MetadataError::io("sync", new))?;
+    file.sync().map_err(MetadataError::sync(new))?;
     disk.rename(new, path)
         .map_err(MetadataError::io("rename", new))?;
-    disk.sync_dir(root).map_err(MetadataError::io("sync", root))
+    disk.sync_dir(root).map_err(MetadataError::sync(root))
+}
+
+fn remove_poison(disk: &dyn Disk) -> Result<(), MetadataError> {
+    let (path, root) = (Path::new(POISONED), Path::new(""));
+    if !disk
+        .exists(path)
+        .map_err(MetadataError::io("look for", path))?
+    {
+        return Ok(());
+    }
+    disk.remove_file(path)
+        .map_err(MetadataError::io("remove", path))?;
+    disk.sync_dir(root).map_err(MetadataError::sync(root))
 }
 
 /// A small file's contents; `None` if it is not there.

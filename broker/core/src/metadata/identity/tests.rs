@@ -326,3 +326,36 @@ fn what_could_not_be_written_is_not_taken_for_written() {
         drop(open(&disk.crash(Survival::Seeded(1))));
     }
 }
+
+#[test]
+fn after_a_failed_sync_nothing_is_tried_again() {
+    let failing = [
+        (SimOp::Write, false, true),
+        (SimOp::Sync, false, true),
+        (SimOp::Rename, false, true),
+        (SimOp::SyncDir, false, true),
+        // A full disk is no such thing, but for a sync: what was written before may be gone.
+        (SimOp::Write, true, false),
+        (SimOp::Rename, true, false),
+        (SimOp::Sync, true, true),
+        (SimOp::SyncDir, true, true),
+    ];
+    for (op, full, is_final) in failing {
+        let disk = SimDisk::new(1);
+        let mut identity = running(&disk);
+        let fault = Fault::once(op);
+        disk.inject(match full {
+            true => fault.full(),
+            false => fault,
+        });
+        let error = identity.begin_incarnation(id(2), 0).unwrap_err();
+        assert_eq!(error.is_final(), is_final, "{op:?} {full:?}: {error}");
+        let again = identity.begin_incarnation(id(3), 0);
+        match is_final {
+            true => assert!(matches!(again, Err(MetadataError::Failed)), "{op:?}"),
+            false => again.unwrap(),
+        }
+        let clean = identity.mark_clean(0);
+        assert_eq!(clean.is_err(), is_final, "{op:?}: nor does it stop cleanly");
+    }
+}
