@@ -1,16 +1,14 @@
 //! What the broker's shell does for the tier: asks for plans, runs what they say, and brings the results back.
 //!
-//! One rule of it is part of why the tier is safe: a process plans only while the metadata has taken it for the leader
-//! within [`lease`](Simulation::lease_ms), by its own clock.
+//! One rule of it is part of why the tier is safe: a process plans only once it has taken the cluster's objects over.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use headwater_core::replica::Input;
-use headwater_log::planted::{self, Bug};
 use headwater_log::{LogError, LogView, ReadSlice, SegmentContext};
 use headwater_record::Offset;
-use headwater_tier::{Action, CommitJob, LogState, Proposal, SegmentSource};
+use headwater_tier::{Action, CommitJob, LogState, Proposal, SegmentSource, TierError};
 
 use crate::faults::Fault;
 use crate::simulation::{ProcessId, Simulation};
@@ -20,25 +18,39 @@ use crate::world::World;
 const PIECE_BYTES: usize = 300;
 
 impl Simulation {
-    /// How long a process may plan on without hearing from the metadata.
-    fn lease_ms(&self) -> u64 {
-        self.settings.grace_ms / 2
+    /// A process that has just started takes the objects over, as soon as the store answers.
+    pub(crate) fn take_over(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let (tier, fence) = (Arc::clone(&process.tier), Arc::clone(&process.fence));
+        let broker_epoch = process.broker_epoch;
+        let world = self.world.clone();
+        self.spawn(id, async move {
+            loop {
+                let taken = fence.take_over(&tier, broker_epoch).await;
+                world.trace(format_args!("{id} takes over: {taken:?}"));
+                if matches!(taken, Ok(()) | Err(TierError::Superseded)) {
+                    return;
+                }
+                world.sleep(world.draw(|rng| rng.within(500, 5_000))).await;
+            }
+        });
     }
 
     /// Time passes in a process.
     pub(crate) fn tick(&mut self, id: ProcessId) {
-        let (head, now_ms) = (self.metadata.head(), self.world.now_ms());
+        let head = self.metadata.head();
         let is_led = self.metadata.epoch().is_some();
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
         if !process.is_deposed && is_led {
-            process.confirmed_ms = now_ms;
             process.head = head;
         }
-        let heard_ms_ago = now_ms.saturating_sub(process.confirmed_ms);
+        let is_owner = process.fence.is_owner();
         self.turn(id, vec![Input::Tick]);
-        if heard_ms_ago <= self.lease_ms() || planted::is(Bug::PlanWithoutLease) {
+        if is_owner {
             self.plan(id);
         }
         let least_ms = if self.is_quiet { 10_000 } else { 500 };

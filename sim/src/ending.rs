@@ -100,11 +100,12 @@ impl Simulation {
         }
         let named = self.check.named.get(&head.number);
         let named: BTreeSet<&String> = named.iter().flat_map(|named| &named.keys).collect();
+        let owners = headwater_tier::keys::owner_prefix(self.metadata.cluster());
         let left: Vec<&String> = self
             .bucket
             .objects()
             .map(|(key, _)| key)
-            .filter(|key| !named.contains(key))
+            .filter(|key| !named.contains(key) && !key.starts_with(&owners))
             .collect();
         match left.is_empty() {
             true => None,
@@ -240,6 +241,9 @@ async fn delete_all(
     grace_ms: u64,
 ) {
     let fence = FenceWatch::default();
+    while fence.take_over(tier, u64::MAX).await.is_err() {
+        world.sleep(1_000).await;
+    }
     let clock = world.clone();
     let now_ms = move || clock.now_ms();
     let mut empty_since_ms = None;

@@ -84,6 +84,12 @@ impl Metadata {
         }));
     }
 
+    /// The epoch of the broker's last registration.
+    pub(crate) fn broker_epoch(&self) -> u64 {
+        let broker = self.image.broker(self.broker);
+        broker.expect("it is registered").epoch.0
+    }
+
     /// The epoch of the present leadership; `None` once the topic is deleted.
     pub(crate) fn epoch(&self) -> Option<LeaderEpoch> {
         self.image

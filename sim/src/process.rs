@@ -20,6 +20,8 @@ pub(crate) const WALL_MS: i64 = 1_700_000_000_000;
 /// A process.
 pub(crate) struct Process {
     pub(crate) epoch: LeaderEpoch,
+    /// Rises with each start.
+    pub(crate) broker_epoch: u64,
     pub(crate) disk: SimDisk,
     pub(crate) env: LogEnv,
     pub(crate) replica: Replica,
@@ -28,8 +30,6 @@ pub(crate) struct Process {
     pub(crate) partition: Partition,
     /// What the metadata says, as far as this process knows.
     pub(crate) head: Option<Head>,
-    /// When the metadata last took this process for the leader, by its own clock.
-    pub(crate) confirmed_ms: u64,
     pub(crate) frozen_until_ms: u64,
     /// Another one leads.
     pub(crate) is_deposed: bool,
@@ -108,6 +108,7 @@ impl Simulation {
         let tier = Tier::new(Arc::new(store), self.metadata.cluster(), limits);
         let process = Process {
             epoch,
+            broker_epoch: self.metadata.broker_epoch(),
             disk,
             env,
             replica: Replica::new(log, config),
@@ -115,7 +116,6 @@ impl Simulation {
             fence: Arc::new(FenceWatch::default()),
             partition: Partition::new(key, epoch, head, now, &policy, spread_ms),
             head,
-            confirmed_ms: now.monotonic_ms,
             frozen_until_ms: 0,
             is_deposed: false,
             jobs: VecDeque::new(),
@@ -130,6 +130,7 @@ impl Simulation {
         }
         inputs.push(Input::Lead { epoch, in_sync: 1 });
         self.turn(id, inputs);
+        self.take_over(id);
         self.later(id, 0, move |simulation| simulation.tick(id));
     }
 

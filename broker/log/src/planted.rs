@@ -31,8 +31,10 @@ pub enum Bug {
     SweepAtOnce,
     /// A sweep that was held up goes on as planned.
     SweepHeldUp,
-    /// Who has not heard for long that it leads plans on.
-    PlanWithoutLease,
+    /// Whether another process has taken the objects over is not looked for.
+    OwnerIgnored,
+    /// A process takes the objects over from one that was started behind it.
+    OwnerOfAnyEpoch,
     /// A manifest whose number is taken counts as written.
     ManifestTaken,
     /// Two pages of one manifest have one key.

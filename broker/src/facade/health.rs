@@ -155,6 +155,22 @@ impl Broker {
                 "stop this cluster if the other one has taken its place; else give this one another prefix in tier.url",
             );
         }
+        if facts.superseded {
+            find(
+                Severity::Critical,
+                "TIER_SUPERSEDED",
+                tier.url.clone(),
+                "another process of this cluster has taken its objects over; nothing is uploaded or deleted here any \
+                 more"
+                    .to_owned(),
+                &format!(
+                    "find the other broker, which runs on this disk elsewhere or on a copy of it, and stop this one. If \
+                     this one is to go on, stop the other one and start this one anew; should it say so again, delete \
+                     all below {}/owner/ in the tier before",
+                    tier.tier.cluster()
+                ),
+            );
+        }
         for hold in facts.holds.iter().take(HOLDS_SHOWN_MAX) {
             let since = hold.since_ms.map(moment);
             let since = since.map_or_else(String::new, |since| format!(" since {since}"));
@@ -217,7 +233,8 @@ impl Broker {
             );
         }
         // What ails the store is said above, once for all.
-        let of_its_own = |why: &Failure| !why.of_store && facts.fenced_by.is_none();
+        let of_its_own =
+            |why: &Failure| !why.of_store && facts.fenced_by.is_none() && !facts.superseded;
         for (key, why) in facts.blocked.iter().filter(|(_, why)| of_its_own(why)) {
             let image = self.image();
             let topic = image.topic_by_id(TopicId(key.topic));

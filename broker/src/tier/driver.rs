@@ -28,8 +28,8 @@ use super::snapshots::Snapshots;
 use super::{BrokerTier, head};
 use crate::clock::Clock;
 use crate::limits::{
-    TIER_LOOK_INTERVAL, TIER_PARTITIONS_PER_TICK_MAX, TIER_SMALL_REQUESTS_MAX, TIER_TICK_MAX,
-    TIER_UPLOADS_WAITING_MAX, TIER_VIEWS_AT_ONCE, TIER_WAKE_DELAY,
+    TIER_LOOK_INTERVAL, TIER_PARTITIONS_PER_TICK_MAX, TIER_PROBE_TIMEOUT, TIER_SMALL_REQUESTS_MAX,
+    TIER_TICK_MAX, TIER_UPLOADS_WAITING_MAX, TIER_VIEWS_AT_ONCE, TIER_WAKE_DELAY,
 };
 use crate::metadata::MetadataHandle;
 use crate::metrics::Metrics;
@@ -136,6 +136,13 @@ impl Driver {
 
     /// Looks at all partitions now and then, and soon at those of which something has come back.
     async fn work(&mut self) {
+        if self.parts.tier.is_probed() {
+            // Before the first look, which would find that nothing may be begun. If it does not go well, a tick tries again.
+            let taken = tokio::time::timeout(TIER_PROBE_TIMEOUT, self.take_over()).await;
+            if let Ok(Err(error)) = taken {
+                tracing::warn!(%error, "the tier was not taken over; trying again");
+            }
+        }
         let interval = self.parts.tier.settings.commit_interval.min(TIER_TICK_MAX);
         let mut tick = tokio::time::interval(interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -182,7 +189,7 @@ impl Driver {
         self.wake_at = None;
         let keys = std::mem::take(&mut self.woken);
         // Nothing of what could be begun would count any more.
-        if self.parts.tier.state.is_fenced() {
+        if self.parts.tier.state.is_given_up() {
             return;
         }
         let handles = match woken {

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use headwater_core::ids::ClusterId;
+use headwater_core::ids::{BrokerEpoch, ClusterId};
 use headwater_core::metadata::TierHead;
-use headwater_tier::{CacheLimits, FenceWatch, Head, Store, Tier};
+use headwater_tier::{CacheLimits, FenceWatch, Head, Store, Tier, TierError};
 use tokio::sync::Semaphore;
 
 pub use driver::{Driver, DriverParts};
@@ -41,7 +41,7 @@ pub struct BrokerTier {
     pub url: String,
     /// It is on the disk of the data directory.
     pub eager: bool,
-    /// Whether another cluster has taken it over, or holds what is in it.
+    /// Whether this process has taken it over, and another one or another cluster since, or holds what is in it.
     pub fence: FenceWatch,
     /// How it does.
     pub state: Arc<TierState>,
@@ -129,9 +129,26 @@ impl BrokerTier {
         probed
     }
 
+    /// Takes the objects over from whichever process of this cluster wrote them before. `broker_epoch` is that of this
+    /// start.
+    pub(crate) async fn take_over(&self, broker_epoch: BrokerEpoch) -> anyhow::Result<()> {
+        match self.fence.take_over(&self.tier, broker_epoch.0).await {
+            Ok(()) => self.state.unusable(None),
+            Err(TierError::Store(error)) => return Err(error.into()),
+            Err(error) if self.state.gives_up(&error) => {}
+            Err(error) => tracing::warn!(%error, "the tier was not taken over; trying again later"),
+        }
+        Ok(())
+    }
+
     /// Whether the store was found to be what a tier needs.
     pub(crate) fn is_probed(&self) -> bool {
         self.probed.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be written to: the store was found to be what a tier needs, and the objects were taken over.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_probed() && self.fence.is_owner()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headwater_log::PartitionKey;
-use headwater_tier::{Failure, Hold};
+use headwater_tier::{Failure, Hold, TierError};
 
 /// Partitions whose trouble is kept for people; the rest is in the log.
 const PARTITION_ERRORS_MAX: usize = 100;
@@ -44,6 +44,8 @@ pub struct TierFacts {
     pub unusable: Option<String>,
     /// The cluster that has taken this one's objects over.
     pub fenced_by: Option<String>,
+    /// Another process of this cluster has taken the objects over.
+    pub superseded: bool,
     /// Clusters that were restored from this one's objects and hold them.
     pub holds: Vec<Hold>,
     /// Partitions that cannot be uploaded, and why.
@@ -123,20 +125,37 @@ impl TierState {
         inner.facts.unusable = why;
     }
 
-    /// Whether another cluster has taken this one's objects over.
-    pub(super) fn is_fenced(&self) -> bool {
-        self.lock().facts.fenced_by.is_some()
+    /// Whether another cluster, or another process of this one, has taken the objects over.
+    pub(super) fn is_given_up(&self) -> bool {
+        let facts = &self.lock().facts;
+        facts.fenced_by.is_some() || facts.superseded
     }
 
-    /// Another cluster has taken this one's objects over.
-    pub(super) fn fenced(&self, by: &str) {
-        let mut inner = self.lock();
-        if inner.facts.fenced_by.is_none() {
-            tracing::error!(
-                by,
-                "another cluster has adopted this one's objects; the tier is read only"
-            );
-            inner.facts.fenced_by = Some(by.to_owned());
+    /// Whether an error says that another cluster, or another process of this one, has taken the objects over; from then
+    /// on the tier is read only.
+    pub(super) fn gives_up(&self, error: &TierError) -> bool {
+        let facts = &mut self.lock().facts;
+        match error {
+            TierError::Fenced { by } => {
+                if facts.fenced_by.is_none() {
+                    tracing::error!(
+                        by,
+                        "another cluster has adopted this one's objects; the tier is read only"
+                    );
+                    facts.fenced_by = Some(by.clone());
+                }
+                true
+            }
+            TierError::Superseded => {
+                if !facts.superseded {
+                    tracing::error!(
+                        "another process of this cluster has taken its objects over; the tier is read only"
+                    );
+                    facts.superseded = true;
+                }
+                true
+            }
+            _ => false,
         }
     }
 

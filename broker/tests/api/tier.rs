@@ -10,6 +10,7 @@ mod reading;
 mod restart;
 mod retention;
 mod same_disk;
+mod successor;
 mod topic_settings;
 
 use std::collections::HashSet;

@@ -112,6 +112,8 @@ async fn an_adopted_cluster_writes_no_more_and_its_garbage_goes_after_the_grace(
         .put_if_absent(&garbage, "nothing".into())
         .await
         .unwrap();
+    let watch = FenceWatch::default();
+    watch.take_over(&tier, u64::MAX).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let before = bucket.objects();
     let sweep = |grace_ms| SweepJob {
@@ -123,7 +125,6 @@ async fn an_adopted_cluster_writes_no_more_and_its_garbage_goes_after_the_grace(
         clusters: vec![report.new_cluster_id, report.cluster_id],
         clock: Uuid::new_v4(),
     };
-    let watch = FenceWatch::default();
     let young = tier.sweep(&sweep(600_000), &watch, &|| 0).await.unwrap();
     assert_eq!(young.deleted, 0);
     assert!(young.waiting > 1, "{young:?}");

@@ -268,7 +268,7 @@ pub async fn newest_manifest(
     Ok(Newest { found, passed_over })
 }
 
-async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<String>, StoreError> {
+pub(crate) async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<String>, StoreError> {
     let mut keys: Vec<String> = Vec::new();
     loop {
         let listed = store

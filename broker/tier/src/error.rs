@@ -67,6 +67,11 @@ pub enum TierError {
         /// The new cluster, as its fence says.
         by: String,
     },
+    /// Another process of this cluster has taken its objects over.
+    #[error(
+        "another process of this cluster has taken its objects over; this one writes to the tier no more"
+    )]
+    Superseded,
     /// Another cluster was restored from this one's objects and holds them.
     #[error("the objects of this cluster are held by cluster {by}; nothing is deleted")]
     Held {

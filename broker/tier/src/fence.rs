@@ -1,8 +1,8 @@
 //! The fence: once another cluster has adopted this one's objects, this one writes and deletes no more. And the watch
-//! over it and over holds.
+//! over it, over who else takes the objects over, and over holds.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use headwater_log::planted::{self, Bug};
 
@@ -17,9 +17,12 @@ use uuid::Uuid;
 const FENCE: [u8; 4] = *b"HWTX";
 const FENCE_BYTES_MAX: u64 = 4096;
 
-/// When there was last no fence, and whether there was a hold. One for each cluster that writes or deletes objects.
+/// When there was last neither a fence nor a later owner, and whether there was a hold. One for each process that writes
+/// or deletes objects of a cluster.
 #[derive(Debug, Default)]
 pub struct FenceWatch {
+    /// Number under which this process has taken the objects over; 0: not yet.
+    owner: AtomicU64,
     /// By the own monotonic clock.
     clear_at_ms: Mutex<Option<u64>>,
     held: Mutex<Option<LastLook>>,
@@ -35,20 +38,40 @@ struct LastLook {
 }
 
 impl FenceWatch {
-    /// Before a head is committed or an object deleted: looks for the fence, unless it was looked for lately.
+    /// Takes the objects over, see [`Tier::take_over`]. Nothing that is to be named may be written before: whoever owned
+    /// them takes it for garbage.
+    pub async fn take_over(&self, tier: &Tier, broker_epoch: u64) -> Result<(), TierError> {
+        let number = tier.take_over(broker_epoch).await?;
+        self.owner.fetch_max(number, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether the objects were taken over.
+    pub fn is_owner(&self) -> bool {
+        self.owner.load(Ordering::SeqCst) > 0
+    }
+
+    /// Before a head is committed or an object deleted: looks for the fence and for a later owner, unless they were looked
+    /// for lately.
+    ///
+    /// # Panics
+    /// If the objects were not taken over.
     pub async fn check(&self, tier: &Tier, now_ms: u64) -> Result<(), TierError> {
         let clear_at_ms = *self.lock();
         if clear_at_ms.is_some_and(|at| now_ms.saturating_sub(at) < FENCE_AGE_MS_MAX / 2) {
             return Ok(());
         }
+        assert!(self.is_owner(), "the objects are taken over first");
         let fenced_by = tier.fenced_by(tier.cluster()).await?;
-        match fenced_by.filter(|_| !planted::is(Bug::FenceIgnored)) {
-            None => {
-                *self.lock() = Some(now_ms);
-                Ok(())
-            }
-            Some(by) => Err(TierError::Fenced { by }),
+        if let Some(by) = fenced_by.filter(|_| !planted::is(Bug::FenceIgnored)) {
+            return Err(TierError::Fenced { by });
         }
+        let owner = self.owner.load(Ordering::SeqCst);
+        if tier.is_superseded(owner).await? && !planted::is(Bug::OwnerIgnored) {
+            return Err(TierError::Superseded);
+        }
+        *self.lock() = Some(now_ms);
+        Ok(())
     }
 
     /// Whether the last look is too old for the act that it allowed: give it up.
@@ -57,7 +80,7 @@ impl FenceWatch {
         clear_at_ms.is_none_or(|at| now_ms.saturating_sub(at) > FENCE_AGE_MS_MAX)
     }
 
-    /// Before an object is deleted: looks for the fence and for holds, unless they were looked for lately.
+    /// Before an object is deleted: looks for the fence, a later owner and holds, unless they were looked for lately.
     /// [`TierError::Held`] while there is a hold; the act is given up if looking took so long that it says nothing any
     /// more. `now_ms` is the own monotonic clock.
     pub async fn check_deletion(

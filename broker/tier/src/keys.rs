@@ -53,6 +53,16 @@ pub fn fence(cluster: Uuid) -> String {
     format!("{cluster}/fence")
 }
 
+/// Owners of a cluster's objects, one for each process that took them over, begin so.
+pub fn owner_prefix(cluster: Uuid) -> String {
+    format!("{cluster}/owner/")
+}
+
+/// One of these, by its number.
+pub fn owner(cluster: Uuid, number: u64) -> String {
+    format!("{cluster}/owner/{number:020}")
+}
+
 /// Holds on a cluster's objects begin so.
 pub fn hold_prefix(cluster: Uuid) -> String {
     format!("{cluster}/hold-")

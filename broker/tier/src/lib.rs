@@ -17,6 +17,7 @@ pub mod keys;
 pub mod limits;
 mod manifest;
 mod object;
+mod owner;
 mod partition;
 mod retain;
 pub mod store;

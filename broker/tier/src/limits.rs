@@ -47,10 +47,18 @@ pub const RETRY_MS_MAX: u64 = 30_000;
 /// A log start that moved by delete-records is taken over by the tier at most so often.
 pub const TRIM_INTERVAL_MS: u64 = 60_000;
 
-/// How old, by the own clock, the last look for a fence may be when a head is committed or an object deleted; and the
-/// last look for holds when an object is deleted. No longer than [`GRACE_MS_MIN`]: what a hold keeps that was put
-/// meanwhile was named within the grace.
+/// How old, by the own clock, the last look for a fence and for a later owner may be when a head is committed or an object
+/// deleted; and the last look for holds when an object is deleted. No longer than [`GRACE_MS_MIN`]: what a hold keeps that
+/// was put meanwhile was named within the grace, and what a later owner has put is younger.
 pub const FENCE_AGE_MS_MAX: u64 = 60_000;
+
+/// Owners of a cluster's objects of which the object stays: more than could start while a listing lags, so that none takes
+/// a number anew.
+pub const OWNERS_KEPT: u64 = 100;
+
+/// Numbers that are tried when objects are taken over. Those behind what a listing shows were taken since, so this many
+/// are not met.
+pub const OWNER_NUMBERS_TRIED_MAX: u64 = OWNERS_KEPT;
 
 /// How long an adopter waits behind its fence before it looks at what it adopts: ten times [`FENCE_AGE_MS_MAX`].
 pub const ADOPT_WAIT_MS: u64 = 10 * FENCE_AGE_MS_MAX;

@@ -187,7 +187,7 @@ impl Partition {
         self.last_error.as_ref()
     }
 
-    /// Whether another cluster has taken the objects over.
+    /// Whether another cluster, or another process of this one, has taken the objects over.
     pub fn is_fenced(&self) -> bool {
         self.fenced
     }
@@ -509,7 +509,7 @@ impl Partition {
     }
 
     fn failed(&mut self, error: &TierError, now: Now, jitter: u64) {
-        self.fenced |= matches!(error, TierError::Fenced { .. });
+        self.fenced |= matches!(error, TierError::Fenced { .. } | TierError::Superseded);
         let failure = Failure {
             reason: error.to_string(),
             of_store: matches!(error, TierError::Store(_)),

@@ -76,8 +76,8 @@ impl Tier {
             PartitionObject::Manifest(number) => number < lowest,
         };
         let store_now_ms = self.store_time(job.clock).await?;
-        // What is old by this time was there when the sweep was planned, and so was the leadership under which it was.
-        // Held up for longer, another leader's objects could have come to be old.
+        // What is old by this time was there when the sweep was planned. Held up for longer, what was uploaded since, by
+        // this process or another leader, could have come to be old.
         let held_up_ms = now_ms().saturating_sub(job.planned_ms);
         if held_up_ms >= job.grace_ms && !planted::is(Bug::SweepHeldUp) {
             return Err(TierError::HeldUp { held_up_ms });

@@ -167,3 +167,9 @@ pub(crate) struct Hold {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) cluster: Vec<u8>,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Owner {
+    #[prost(uint64, tag = "1")]
+    pub(crate) broker_epoch: u64,
+}

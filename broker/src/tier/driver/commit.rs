@@ -6,7 +6,7 @@ use headwater_core::ids::BrokerId;
 use headwater_core::limits::TIER_HEADS_PER_COMMAND_MAX;
 use headwater_core::metadata::{Applied, Command, CommitTierHeads, TierHeadCommit};
 use headwater_log::PartitionKey;
-use headwater_tier::{Proposal, TierError};
+use headwater_tier::Proposal;
 use rand::Rng;
 
 use super::super::{BrokerTier, metadata_head};
@@ -74,13 +74,11 @@ async fn propose(
 ) -> Result<HashMap<PartitionKey, String>, String> {
     let checked = tier.fence.check(&tier.tier, clock.now().monotonic_ms).await;
     if let Err(error) = checked {
-        if let TierError::Fenced { by } = &error {
-            tier.state.fenced(by);
-        }
+        tier.state.gives_up(&error);
         return Err(error.to_string());
     }
     if tier.fence.is_stale(clock.now().monotonic_ms) {
-        return Err("the look for a fence took too long".to_owned());
+        return Err("the look for another owner took too long".to_owned());
     }
     let heads = proposals.iter().map(|proposal| TierHeadCommit {
         partition: proposal.key,

@@ -115,10 +115,10 @@ impl Driver {
     }
 
     fn note(&self, error: Option<&TierError>) {
-        match error {
-            Some(TierError::Fenced { by }) => self.parts.tier.state.fenced(by),
-            Some(error) => tracing::debug!(%error, "the tier did not do as asked"),
-            None => {}
+        if let Some(error) = error
+            && !self.parts.tier.state.gives_up(error)
+        {
+            tracing::debug!(%error, "the tier did not do as asked");
         }
     }
 }

@@ -19,7 +19,7 @@ impl Driver {
     pub(super) fn clean_up(&mut self, image: &Arc<Image>) {
         self.probe();
         let tier = &self.parts.tier;
-        if tier.state.is_fenced() || !tier.is_probed() {
+        if tier.state.is_given_up() || !tier.is_ready() {
             return;
         }
         let now_ms = self.parts.clock.now().monotonic_ms;
@@ -27,8 +27,9 @@ impl Driver {
         let grace_ms = tier.settings.gc_grace.as_millis() as u64;
         if let Some(update) = self.snapshots.plan(image, snapshot_ms, now_ms) {
             let tier = self.parts.tier.clone();
+            let clock = self.parts.clock.clone();
             self.spawn_small(async move {
-                let result = write(&tier, &update).await;
+                let result = write(&tier, &update, clock.now().monotonic_ms).await;
                 Done::Snapshot(update, result)
             });
         }
@@ -104,7 +105,18 @@ impl Driver {
         });
     }
 
-    /// A store that has not shown yet what it is, is asked to; one that is unwell and that nobody asks for anything is
+    /// Takes the objects over, in the name of this start.
+    pub(super) fn take_over(&self) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
+        let tier = self.parts.tier.clone();
+        let image = self.parts.metadata.image();
+        let broker = image.broker(self.parts.broker);
+        let broker_epoch = broker
+            .expect("a broker is registered before it serves")
+            .epoch;
+        async move { tier.take_over(broker_epoch).await }
+    }
+
+    /// A store that has not shown yet what it is, is asked to, and then taken over; one that is unwell and that nobody asks for anything is
     /// asked whether it is well again.
     fn probe(&mut self) {
         let now = self.parts.clock.now();
@@ -113,7 +125,9 @@ impl Driver {
         }
         let tier = self.parts.tier.clone();
         let interval_ms = TIER_PROBE_INTERVAL.as_millis() as u64;
-        let work = match tier.is_probed() {
+        let work = match tier.is_ready() {
+            // It is another's.
+            false if tier.state.is_given_up() => return,
             false => None,
             true => match tier.state.failing_unasked(interval_ms as i64, now.wall_ms) {
                 Some(side) => Some(side),
@@ -122,9 +136,10 @@ impl Driver {
         };
         self.probing = true;
         self.probe_at_ms = now.monotonic_ms + interval_ms;
+        let take_over = self.take_over();
         self.running.spawn(async move {
             match work {
-                None => Done::Probe(tier.probe().await),
+                None => Done::Probe(probe(&tier, take_over).await),
                 Some(side) => {
                     ask(&tier, side).await;
                     Done::Asked
@@ -132,6 +147,16 @@ impl Driver {
             }
         });
     }
+}
+
+async fn probe(
+    tier: &BrokerTier,
+    take_over: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    if !tier.is_probed() {
+        tier.probe().await?;
+    }
+    take_over.await
 }
 
 /// How it goes shows in the state of the tier.
@@ -148,7 +173,9 @@ async fn ask(tier: &BrokerTier, side: Side) {
     }
 }
 
-async fn write(tier: &BrokerTier, update: &Update) -> Result<(), TierError> {
+async fn write(tier: &BrokerTier, update: &Update, now_ms: u64) -> Result<(), TierError> {
+    // A restore takes the newest for the truth.
+    tier.fence.check(&tier.tier, now_ms).await?;
     for (topic, snapshot) in &update.topics {
         tier.tier.put_topic(topic.0, snapshot).await?;
     }

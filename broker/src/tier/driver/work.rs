@@ -111,11 +111,11 @@ impl Driver {
     /// Whether something may be begun now.
     fn ready(&self) -> Result<(), TierError> {
         let tier = &self.parts.tier;
-        match tier.is_probed() {
+        match tier.is_ready() {
             true => Ok(()),
             false => Err(not_now(
                 &tier.url,
-                "the store has not shown yet that it keeps what is written once",
+                "the store has not shown yet that it keeps what is written once, and that the tier is this broker's",
             )),
         }
     }

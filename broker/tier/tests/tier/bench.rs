@@ -8,7 +8,8 @@ use headwater_log::{LogError, PartitionKey, ReadSlice, SegmentContext};
 use headwater_record::{Batch, BatchBuilder, Compression, LeaderEpoch, Offset, Record};
 use headwater_sim::QuietStore;
 use headwater_tier::{
-    CacheLimits, CommitJob, Entry, Head, SegmentSource, Tier, TierError, UploadJob, Uploaded,
+    CacheLimits, CommitJob, Entry, FenceWatch, Head, SegmentSource, Tier, TierError, UploadJob,
+    Uploaded, keys,
 };
 use uuid::Uuid;
 
@@ -102,6 +103,20 @@ impl Bench {
     /// Another broker: nothing is in memory.
     pub(crate) fn forget(&mut self) {
         self.tier = Arc::new(tier(&self.store, 1 << 20));
+    }
+
+    /// The watch of a process that has taken the objects over.
+    pub(crate) fn watch(&self) -> FenceWatch {
+        let watch = FenceWatch::default();
+        block_on(watch.take_over(&self.tier, 1)).unwrap();
+        watch
+    }
+
+    /// All keys but those of owners.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let owners = keys::owner_prefix(CLUSTER);
+        let keys = self.store.keys().into_iter();
+        keys.filter(|key| !key.starts_with(&owners)).collect()
     }
 
     pub(crate) fn draw(&mut self) -> Uuid {

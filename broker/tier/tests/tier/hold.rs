@@ -59,8 +59,8 @@ fn what_another_cluster_holds_stays_and_goes_when_it_is_released() {
         block_on(tier.put_hold(CLUSTER)).unwrap();
         assert!(block_on(tier.is_hold_listed(CLUSTER)).unwrap());
     }
-    let watch = FenceWatch::default();
-    let before = bench.store.keys();
+    let watch = bench.watch();
+    let before = bench.keys();
     let report = sweep(&mut bench, &watch).unwrap();
     // Two segments and a manifest.
     assert_eq!((report.deleted, report.waiting, report.held), (0, 0, 3));
@@ -69,7 +69,7 @@ fn what_another_cluster_holds_stays_and_goes_when_it_is_released() {
         matches!(error, TierError::Held { ref by } if *by == HOLDER.to_string()),
         "{error}"
     );
-    assert_eq!(bench.store.keys(), before);
+    assert_eq!(bench.keys(), before);
 
     let release = |holder| block_on(bench.tier.release_hold(CLUSTER, holder)).unwrap();
     assert!(release(HOLDER));
@@ -81,14 +81,14 @@ fn what_another_cluster_holds_stays_and_goes_when_it_is_released() {
     let report = sweep(&mut bench, &watch).unwrap();
     assert_eq!((report.deleted, report.held), (3, 0));
     assert!(delete_topic(&bench, &watch).unwrap() > 0);
-    assert_eq!(bench.store.keys(), [""; 0]);
+    assert_eq!(bench.keys(), [""; 0]);
 }
 
 #[test]
 fn a_held_cluster_goes_on_uploading_and_reading() {
     let mut bench = with_garbage();
     block_on(restored(&bench, HOLDER).put_hold(CLUSTER)).unwrap();
-    let watch = FenceWatch::default();
+    let watch = bench.watch();
     let uploaded = bench.upload(30);
     let now_ms = bench.store.now_ms();
     block_on(watch.check(&bench.tier, now_ms)).unwrap();
@@ -102,7 +102,8 @@ fn a_hold_without_a_name_holds_as_well() {
     let mut bench = with_garbage();
     let key = format!("{CLUSTER}/hold-somebody");
     block_on(bench.tier.store().put_if_absent(&key, Bytes::new())).unwrap();
-    let report = sweep(&mut bench, &FenceWatch::default()).unwrap();
+    let watch = bench.watch();
+    let report = sweep(&mut bench, &watch).unwrap();
     assert_eq!((report.deleted, report.held), (0, 3));
     let holds = block_on(bench.tier.holds(CLUSTER)).unwrap();
     assert_eq!(holds[0].holder, "somebody");
@@ -112,7 +113,7 @@ fn a_hold_without_a_name_holds_as_well() {
 #[test]
 fn a_hold_that_was_put_behind_the_last_look_counts_from_the_next_one_on() {
     let mut bench = with_garbage();
-    let watch = FenceWatch::default();
+    let watch = bench.watch();
     let now_ms = bench.store.now_ms();
     assert_eq!(
         block_on(watch.look_for_holds(&bench.tier, now_ms)).unwrap(),
@@ -123,7 +124,7 @@ fn a_hold_that_was_put_behind_the_last_look_counts_from_the_next_one_on() {
     assert_eq!(sweep(&mut bench, &watch).unwrap().deleted, 3);
 
     let mut bench = with_garbage();
-    let watch = FenceWatch::default();
+    let watch = bench.watch();
     let now_ms = bench.store.now_ms();
     block_on(watch.look_for_holds(&bench.tier, now_ms)).unwrap();
     block_on(restored(&bench, HOLDER).put_hold(CLUSTER)).unwrap();
@@ -136,7 +137,7 @@ fn what_was_held_up_behind_its_look_is_not_deleted() {
     let bench = with_garbage();
     // Each look takes so long that the one before it is too old at the end.
     for (pause_ms, is_given_up) in [(FENCE_AGE_MS_MAX / 3, false), (FENCE_AGE_MS_MAX, true)] {
-        let watch = FenceWatch::default();
+        let watch = bench.watch();
         let clock = Arc::new(AtomicU64::new(bench.store.now_ms()));
         let now_ms = move || clock.fetch_add(pause_ms, Ordering::Relaxed);
         let checked = block_on(watch.check_deletion(&bench.tier, &now_ms));

@@ -3,6 +3,7 @@
 mod bench;
 mod damage;
 mod hold;
+mod owner;
 mod read;
 mod retain;
 mod sweep;

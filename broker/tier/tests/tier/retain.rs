@@ -1,6 +1,7 @@
 //! Total retention, over pages and tail.
 
 use headwater_log::Now;
+use headwater_log::planted::{self, Bug};
 use headwater_record::Offset;
 use headwater_tier::{RetainJob, Retention};
 
@@ -107,6 +108,11 @@ fn what_two_objects_hold_counts_once() {
         "one segment and a bit stay"
     );
     assert_eq!(bench.retain(0, None, Some(segment_bytes), 0), Some(at(10)));
+
+    planted::plant(Some(Bug::RetainCountsOverlap));
+    let start = bench.retain(0, None, kept, 0);
+    planted::plant(None);
+    assert_eq!(start, Some(at(10)), "less than was asked for would stay");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use headwater_tier::{FenceWatch, SweepJob, SweepReport, TierError};
+use headwater_log::planted::{self, Bug};
+use headwater_tier::{SweepJob, SweepReport, TierError};
 use uuid::Uuid;
 
 use crate::bench::{Bench, CLUSTER, KEY, block_on, bytes};
@@ -24,10 +25,7 @@ impl Bench {
 
     fn sweep(&self, job: &SweepJob) -> Result<SweepReport, TierError> {
         let store = self.store.clone();
-        block_on(
-            self.tier
-                .sweep(job, &FenceWatch::default(), &move || store.now_ms()),
-        )
+        block_on(self.tier.sweep(job, &self.watch(), &move || store.now_ms()))
     }
 }
 
@@ -43,12 +41,12 @@ fn what_no_head_names_goes_once_it_is_older_than_the_grace() {
     assert_eq!(report.deleted, 0, "all is young");
     assert!(report.waiting > 0);
     bench.store.wait(GRACE_MS + 1);
-    let before = bench.store.keys().len();
+    let before = bench.keys().len();
     let job = bench.sweep_job(&[number], &[]);
     let report = bench.sweep(&job).unwrap();
     // Three segments below the start, the page that held two of them, the orphan, and five manifests.
     assert_eq!((report.deleted, report.waiting), (10, 0));
-    assert_eq!(bench.store.keys().len(), before - 10);
+    assert_eq!(bench.keys().len(), before - 10);
     assert!(bench.store.get(&orphan.entry.object_key(KEY)).is_none());
     bench.forget();
     assert_eq!(bench.read(30, 50, 1 << 20).unwrap().bytes, bytes(30, 50));
@@ -75,12 +73,18 @@ fn a_sweep_that_was_held_up_deletes_nothing() {
     let mut bench = Bench::new();
     bench.fill(1, 1);
     let job = bench.sweep_job(&[1], &[]);
-    // Meanwhile somebody else leads, and has uploaded this.
-    bench.upload(10);
+    // Meanwhile the same process has uploaded this, and it has become the head's.
+    let uploaded = bench.upload(10);
+    bench.commit(vec![uploaded], 0);
     bench.store.wait(2 * GRACE_MS);
-    let before = bench.store.keys();
+    let before = bench.keys();
     assert!(matches!(bench.sweep(&job), Err(TierError::HeldUp { .. })));
-    assert_eq!(bench.store.keys(), before);
+    assert_eq!(bench.keys(), before);
+
+    planted::plant(Some(Bug::SweepHeldUp));
+    let swept = bench.sweep(&job);
+    planted::plant(None);
+    assert_eq!(swept.unwrap().deleted, 1, "it would take what is named");
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn a_fenced_cluster_deletes_nothing() {
     );
     block_on(other.put_fence(CLUSTER)).unwrap();
     let job = bench.sweep_job(&[2], &[]);
-    let before = bench.store.keys();
+    let before = bench.keys();
     assert!(matches!(bench.sweep(&job), Err(TierError::Fenced { .. })));
-    assert_eq!(bench.store.keys(), before);
+    assert_eq!(bench.keys(), before);
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use headwater_tier::bucket::{self, Snapshot};
-use headwater_tier::{CacheLimits, FenceWatch, SweepReport, Tier};
+use headwater_tier::{CacheLimits, SweepReport, Tier};
 use uuid::Uuid;
 
 use crate::bench::{Bench, CLUSTER, KEY, block_on};
@@ -22,7 +22,7 @@ impl Bench {
 
     fn trim(&mut self) -> SweepReport {
         let (clock, store) = (self.draw(), self.store.clone());
-        let (watch, now_ms) = (FenceWatch::default(), move || store.now_ms());
+        let (watch, now_ms) = (self.watch(), move || store.now_ms());
         block_on(
             self.tier
                 .trim_topic(KEY.topic, GRACE_MS, clock, &watch, &now_ms),
@@ -43,9 +43,9 @@ fn all_but_the_newest_few_go_once_they_are_older_than_the_grace() {
         bench.change_topic(revision);
     }
     bench.store.wait(GRACE_MS + 1);
-    let before = bench.store.keys();
+    let before = bench.keys();
     assert_eq!(bench.trim(), SweepReport::default());
-    assert_eq!(bench.store.keys(), before, "no more than the newest few");
+    assert_eq!(bench.keys(), before, "no more than the newest few");
 
     for revision in [7, 9, 12] {
         bench.change_topic(revision);
@@ -64,7 +64,7 @@ fn all_but_the_newest_few_go_once_they_are_older_than_the_grace() {
     let left: Vec<String> = [9, 12, 13, 14]
         .map(|revision| format!("{CLUSTER}/{}/topic-{revision:020}", KEY.topic))
         .to_vec();
-    assert_eq!(bench.store.keys(), left, "nothing else is left either");
+    assert_eq!(bench.keys(), left, "nothing else is left either");
     assert_eq!(bench.newest_topic(), 14);
 }
 
@@ -90,11 +90,11 @@ fn replaced_objects_of_a_topic_stay_while_another_cluster_holds_or_has_them() {
     block_on(other.release_hold(CLUSTER, other.cluster())).unwrap();
     block_on(other.put_fence(CLUSTER)).unwrap();
     let (clock, store) = (bench.draw(), bench.store.clone());
-    let (watch, now_ms) = (FenceWatch::default(), move || store.now_ms());
+    let (watch, now_ms) = (bench.watch(), move || store.now_ms());
     let trim = bench
         .tier
         .trim_topic(KEY.topic, GRACE_MS, clock, &watch, &now_ms);
     assert!(block_on(trim).is_err());
     assert_eq!(bench.newest_topic(), KEPT + 2);
-    assert_eq!(bench.store.keys().len() as u64, KEPT + 2 + 1);
+    assert_eq!(bench.keys().len() as u64, KEPT + 2 + 1);
 }
