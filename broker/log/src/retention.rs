@@ -112,16 +112,18 @@ impl Log {
         }
     }
 
+    /// Whether the oldest segment lies below the durable local start.
+    pub fn waits_for_reclaim(&self) -> bool {
+        let durable_start = self.shared.durable().local.min(self.local_start);
+        let first = self.segments.first();
+        self.segments.len() > 1 && first.is_some_and(|first| first.end_offset() <= durable_start)
+    }
+
     /// Unlinks at most `segments_max` segments that lie below the durable local start; returns whether more remain.
     /// Off-turn work.
     pub fn reclaim(&mut self, segments_max: usize) -> Result<bool, LogError> {
-        let durable_start = self.shared.durable().local.min(self.local_start);
-        let is_dead = |log: &Log| {
-            let first = log.segments.first();
-            log.segments.len() > 1 && first.is_some_and(|first| first.end_offset() <= durable_start)
-        };
         for _ in 0..segments_max {
-            if !is_dead(self) {
+            if !self.waits_for_reclaim() {
                 break;
             }
             self.forget_state();
@@ -130,6 +132,6 @@ impl Log {
                 .retain(|(unsynced, _)| !Arc::ptr_eq(unsynced, &segment));
             segment.remove_files(&self.env)?;
         }
-        Ok(is_dead(self))
+        Ok(self.waits_for_reclaim())
     }
 }

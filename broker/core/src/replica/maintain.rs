@@ -8,13 +8,22 @@ use super::effect::{Outcome, Output, Refusal, Ticket, TurnContext};
 use super::{Replica, ReplicaConfig};
 
 impl Replica {
-    pub(super) fn lead(&mut self, epoch: LeaderEpoch, in_sync: usize) {
+    pub(super) fn lead(
+        &mut self,
+        epoch: LeaderEpoch,
+        in_sync: usize,
+        outputs: &mut Vec<Output>,
+    ) {
         assert!(
             self.leader_epoch.is_none_or(|now| now <= epoch),
             "leader epochs never go back"
         );
         self.leader_epoch = Some(epoch);
         self.progress.set_in_sync(in_sync);
+        // Whoever had this disk before may have stopped between moving the start and unlinking.
+        if self.log.waits_for_reclaim() {
+            outputs.push(Output::NeedReclaim);
+        }
     }
 
     pub(super) fn configure(&mut self, config: ReplicaConfig, outputs: &mut Vec<Output>) {

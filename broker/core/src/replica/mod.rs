@@ -129,7 +129,7 @@ impl Replica {
             Input::StreamClosed(stream) => self.windows.close(stream),
             Input::EpochBegun(epoch) => self.epoch_begun(context, epoch, outputs),
             Input::Synced(end) => self.synced(context, end, outputs),
-            Input::Lead { epoch, in_sync } => self.lead(epoch, in_sync),
+            Input::Lead { epoch, in_sync } => self.lead(epoch, in_sync, outputs),
             Input::Configure(config) => self.configure(config, outputs),
             Input::DeleteRecords { ticket, before } => {
                 self.delete_records(ticket, before, outputs);

@@ -51,7 +51,13 @@ fn config(durability: Durability) -> ReplicaConfig {
 
 impl Bench {
     fn new(durability: Durability) -> Bench {
-        let disk = Arc::new(SimDisk::new(7));
+        let mut bench = Bench::open(Arc::new(SimDisk::new(7)), config(durability));
+        bench.turn([lead()]);
+        bench
+    }
+
+    /// The replica as a broker finds it that starts with this disk. It leads nothing yet.
+    fn open(disk: Arc<SimDisk>, config: ReplicaConfig) -> Bench {
         let marks = Arc::new(MarkStore::open(disk.clone(), 1).unwrap());
         let files = Arc::new(FileCache::new(16));
         let (journal, _) = Journal::open(disk.clone(), &marks, 1, JournalLimits::SMALL, 1).unwrap();
@@ -69,21 +75,15 @@ impl Bench {
             monotonic_ms: 0,
             wall_ms: START_MS,
         };
-        let (log, _) = Log::open(&env, key, config(durability).log, now, false).unwrap();
-        let replica = Replica::new(log, config(durability));
-        let mut bench = Bench {
+        let (log, _) = Log::open(&env, key, config.log.clone(), now, false).unwrap();
+        Bench {
             disk,
-            replica,
+            replica: Replica::new(log, config),
             now,
             storage_full: false,
             wall_clock_suspect: false,
             next_ticket: 0,
-        };
-        bench.turn([Input::Lead {
-            epoch: LeaderEpoch(1),
-            in_sync: 1,
-        }]);
-        bench
+        }
     }
 
     fn turn(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
@@ -134,6 +134,13 @@ impl Bench {
             expected_offset: None,
             order: None,
         }
+    }
+}
+
+fn lead() -> Input {
+    Input::Lead {
+        epoch: LeaderEpoch(1),
+        in_sync: 1,
     }
 }
 

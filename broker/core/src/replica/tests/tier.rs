@@ -306,3 +306,23 @@ fn a_failed_replica_drops_nothing() {
     assert!(bench.turn([eager(2), retain(1), Input::Tick]).is_empty());
     assert_eq!(bench.replica.log().local_start(), Offset::ZERO);
 }
+
+#[test]
+fn what_a_stop_kept_from_being_reclaimed_goes_at_the_next_start() {
+    let mut bench = filled(tiered(), 3);
+    let outputs = bench.turn([eager(3)]);
+    let job = outputs.into_iter().find_map(|output| match output {
+        Output::MoveStart(job) => Some(job),
+        _ => None,
+    });
+    // The broker stops when the start has moved and before the segments are unlinked.
+    job.expect("all that is sealed may go").run().unwrap();
+    let disk = bench.disk.clone();
+    drop(bench);
+    let mut bench = Bench::open(disk, tiered());
+    let outputs = bench.turn([lead()]);
+    assert!(matches!(outputs[..], [Output::Published, Output::NeedReclaim]));
+    while bench.replica.reclaim(1).unwrap() {}
+    let log = bench.replica.log();
+    assert_eq!((log.local_start(), log.segment_count()), (segment(3), 1));
+}
