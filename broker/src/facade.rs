@@ -7,6 +7,7 @@
 mod admin;
 mod consume;
 mod health;
+mod open;
 mod produce;
 mod room;
 mod tier;
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 
 pub use admin::{SETTINGS, TopicChange, TopicPlan};
 pub use consume::{FetchBudget, FetchEntry, FetchRequest, FetchedPartition, Payload};
+use futures::lock::Mutex;
 use headwater_core::ids::{BrokerId, ClusterId};
 use headwater_core::metadata::{Image, Topic};
 use headwater_core::names::TopicName;
@@ -29,7 +31,7 @@ use crate::auth::{Action, Authorizer, Principal};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::BrokerError;
-use crate::limits::COLD_BUDGET_PART;
+use crate::limits::{COLD_BUDGET_PART, OPENINGS_MAX};
 use crate::metadata::MetadataHandle;
 use crate::metrics::Metrics;
 use crate::partition::read::PartitionRef;
@@ -73,6 +75,12 @@ pub struct Broker {
     fetch_budget: Arc<Semaphore>,
     /// The part of it that reads of the tier have for themselves, and have to do with.
     cold_budget: Arc<Semaphore>,
+    /// The turn of an answer that goes beyond it.
+    beyond_budget: Arc<Semaphore>,
+    /// Places to open batches for answers.
+    openings: Arc<Semaphore>,
+    /// Held by whoever looks for a time, on the disk or in the tier, while it may open batches.
+    searching: Arc<Mutex<()>>,
     tails: TailCache,
     draining: watch::Receiver<bool>,
     next_stream: AtomicU64,
@@ -137,6 +145,12 @@ impl Broker {
             produce_budget: budget(settings.memory.produce_bytes),
             fetch_budget: budget(fetch_bytes - cold_bytes),
             cold_budget: budget(cold_bytes),
+            beyond_budget: Arc::new(Semaphore::new(1)),
+            openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
+            searching: tier
+                .as_ref()
+                .map(|tier| tier.tier.opening().clone())
+                .unwrap_or_default(),
             tails: TailCache::default(),
             settings,
             identity,

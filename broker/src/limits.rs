@@ -56,6 +56,14 @@ pub const LIST_PAGE_SIZE_MAX: usize = 500;
 /// largest size may hold, and no more, so that a well compressed one cannot fill the memory.
 pub const DECODED_BYTES_MAX: usize = MESSAGE_BYTES_MAX as usize;
 
+/// Batches that are opened for answers at once. While one is, it takes as much again as it opens to and what its codec
+/// needs, 28 MiB at most, beyond the budget for answers. Encoding an answer takes longer than opening it.
+pub const OPENINGS_MAX: usize = 2;
+
+/// Records, and their headers, of one answer with opened records: each takes a hundred bytes of memory, whatever is in
+/// it. Those of 160 bytes or more are bounded by [`DECODED_BYTES_MAX`] before.
+pub const FETCH_RECORDS_MAX: usize = 100_000;
+
 /// What a fetch reads when the budget for answers is used up: little, but progress.
 pub const FETCH_STARVED_BYTES: usize = 16 * 1024;
 

@@ -133,7 +133,7 @@ impl LogView {
     }
 
     /// First record at or after the local start with timestamp >= `timestamp_ms`, below `limit`: its offset and its
-    /// timestamp. Opens only batches that may hold it, each within `decoded_bytes_max`. Damaged batches are passed over.
+    /// timestamp. Opens only batches that may hold it, one at a time, each within `decoded_bytes_max`. Damaged batches are passed over.
     /// The tier is not looked at; [`LogError::NotLocal`] if a segment was dropped meanwhile: ask a new view, and the tier
     /// before it.
     pub fn find_time(
@@ -463,18 +463,18 @@ impl<'a> Part<'a> {
             if !may_hold {
                 continue;
             }
-            let records = batch.records(decoded_bytes_max);
-            let records = records.map_err(|source| LogError::Records {
+            let failed = |source| LogError::Records {
                 offset: header.base_offset,
                 source,
-            })?;
-            let found = records.iter().find(|stored| {
-                stored.record.timestamp_ms >= timestamp_ms
+            };
+            for stored in batch.iter_records(decoded_bytes_max).map_err(failed)? {
+                let stored = stored.map_err(failed)?;
+                let found = stored.record.timestamp_ms >= timestamp_ms
                     && stored.offset >= view.local_start
-                    && stored.offset < limit
-            });
-            if let Some(found) = found {
-                return Ok(Some((found.offset, found.record.timestamp_ms)));
+                    && stored.offset < limit;
+                if found {
+                    return Ok(Some((stored.offset, stored.record.timestamp_ms)));
+                }
             }
         }
     }

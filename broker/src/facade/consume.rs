@@ -10,9 +10,10 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use headwater_log::{LogError, ReadSlice};
 use headwater_record::{LeaderEpoch, Offset, StoredRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Broker;
+use super::open::{OpenRoom, open};
 use crate::auth::{Action, Principal};
 use crate::error::BrokerError;
 use crate::limits::{
@@ -50,8 +51,25 @@ pub struct FetchEntry {
 /// Memory that an answer holds until it has been sent.
 #[derive(Default)]
 pub struct FetchBudget {
-    _hot: Option<OwnedSemaphorePermit>,
-    _cold: Option<OwnedSemaphorePermit>,
+    hot: Option<OwnedSemaphorePermit>,
+    cold: Option<OwnedSemaphorePermit>,
+    /// The one answer that is larger than what it has of the budget.
+    beyond: Option<OwnedSemaphorePermit>,
+}
+
+impl FetchBudget {
+    fn bytes(&self) -> usize {
+        let permits = self.hot.iter().chain(&self.cold);
+        permits.map(|permit| permit.num_permits()).sum()
+    }
+
+    /// Gives back what is not needed of the budget.
+    fn keep(&mut self, bytes: usize) {
+        if let Some(permit) = &mut self.hot {
+            let more = permit.num_permits().saturating_sub(bytes);
+            drop(permit.split(more));
+        }
+    }
 }
 
 /// What one partition gave.
@@ -128,7 +146,13 @@ impl Broker {
                 });
             }
             let on_disk = partition.clone();
-            let resolved = blocking(move || on_disk.resolve(position)).await;
+            // What a batch opens to may be large, so searches take turns; also those that nobody waits for any more.
+            let turn = self.searching.clone().lock_owned().await;
+            let resolved = blocking(move || {
+                let _turn = turn;
+                on_disk.resolve(position)
+            })
+            .await;
             // What has left the disk meanwhile was looked for in neither place.
             if partition.published()?.view.local_start() == local_start {
                 return resolved;
@@ -170,25 +194,29 @@ impl Broker {
         let mut reads = self.start_reads(entries).await;
         let mut waiter: Option<Arc<Notify>> = None;
         loop {
-            let read = match read_now(&mut reads, bytes_max, records, &self.tails) {
+            let read = match read_now(&mut reads, bytes_max, &self.tails) {
                 Some(traffic) => (reads, traffic),
-                None => blocking(move || read_all(reads, bytes_max, records)).await,
+                None => blocking(move || read_all(reads, bytes_max)).await,
             };
             let (mut current, mut traffic) = read;
             let cold = self
-                .read_cold(&mut current, &mut traffic, bytes_max, &mut hot, records)
+                .read_cold(&mut current, &mut traffic, bytes_max, &mut hot)
                 .await;
             let failed = current.iter().any(|read| read.fetched.result.is_err());
             let late = Instant::now() >= deadline || *draining.borrow();
             if traffic.bytes >= bytes_min || failed || late {
                 self.metrics
                     .observe_fetch(traffic.records, traffic.batches, traffic.bytes);
+                let mut budget = FetchBudget {
+                    hot,
+                    cold,
+                    beyond: None,
+                };
+                if records {
+                    (current, budget) = self.open(current, budget).await;
+                }
                 let fetched: Vec<_> = current.into_iter().map(|read| read.fetched).collect();
                 fetched.iter().for_each(|fetched| self.note_damage(fetched));
-                let budget = FetchBudget {
-                    _hot: hot,
-                    _cold: cold,
-                };
                 return (fetched, budget);
             }
             match waiter.take() {
@@ -235,6 +263,14 @@ impl Read {
         )
     }
 
+    /// The next answer begins with it.
+    fn leave_out(&mut self) {
+        if let (Some((_, from)), Ok(_)) = (&self.entry, &self.fetched.result) {
+            self.fetched.next_offset = *from;
+            self.fetched.result = Ok(Payload::Records(Vec::new()));
+        }
+    }
+
     fn watch(&self, waiter: &Arc<Notify>) {
         if let Some((entry, _)) = &self.entry {
             entry.partition.handle.watch(waiter);
@@ -266,7 +302,6 @@ impl Broker {
         traffic: &mut Traffic,
         bytes_max: usize,
         hot: &mut Option<OwnedSemaphorePermit>,
-        records: bool,
     ) -> Option<OwnedSemaphorePermit> {
         let cold: Vec<&mut Read> = reads
             .iter_mut()
@@ -290,7 +325,7 @@ impl Broker {
         };
         let work: Vec<BoxFuture<'_, Traffic>> = cold
             .into_iter()
-            .map(|read| self.read_cold_one(read, part, &room, records).boxed())
+            .map(|read| self.read_cold_one(read, part, &room).boxed())
             .collect();
         let results: Vec<Traffic> = stream::iter(work).buffer_unordered(at_once).collect().await;
         *traffic = results.into_iter().fold(*traffic, Traffic::plus);
@@ -310,13 +345,7 @@ impl Broker {
         at.is_some_and(|(entry, from)| self.is_in_tier(&entry.partition, *from))
     }
 
-    async fn read_cold_one(
-        &self,
-        read: &mut Read,
-        bytes_max: usize,
-        room: &Room,
-        records: bool,
-    ) -> Traffic {
+    async fn read_cold_one(&self, read: &mut Read, bytes_max: usize, room: &Room) -> Traffic {
         let Some((entry, from)) = &read.entry else {
             return Traffic::default();
         };
@@ -339,7 +368,7 @@ impl Broker {
             if !room.take(traffic.bytes) {
                 return Ok((nothing(Some(bounds)), Traffic::default()));
             }
-            Ok((fetched(slice, bounds, *from, records)?, traffic))
+            Ok((fetched(slice, bounds), traffic))
         });
         match answer {
             Ok((fetched, traffic)) => {
@@ -434,7 +463,7 @@ impl Traffic {
 
 /// Reads every partition once, within the bound of the whole; an answer holds at least one batch
 /// if there is any.
-fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>, Traffic) {
+fn read_all(mut reads: Vec<Read>, bytes_max: usize) -> (Vec<Read>, Traffic) {
     let mut total = Traffic::default();
     for read in &mut reads {
         let Some((entry, from)) = &read.entry else {
@@ -445,7 +474,7 @@ fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>
             break;
         }
         let share = left.min(entry.bytes_max);
-        match read_one(&entry.partition, *from, share, total.bytes > 0, records) {
+        match read_one(&entry.partition, *from, share, total.bytes > 0) {
             Ok((fetched, traffic)) => {
                 total = total.plus(traffic);
                 read.fetched = fetched;
@@ -458,12 +487,7 @@ fn read_all(mut reads: Vec<Read>, bytes_max: usize, records: bool) -> (Vec<Read>
 
 /// The same at once, for readers at the end of the log: from memory alone, and only what takes no time worth a thread of
 /// its own. `None`, and nothing has changed, if that does not do.
-fn read_now(
-    reads: &mut [Read],
-    bytes_max: usize,
-    records: bool,
-    tails: &TailCache,
-) -> Option<Traffic> {
+fn read_now(reads: &mut [Read], bytes_max: usize, tails: &TailCache) -> Option<Traffic> {
     let mut slices = Vec::with_capacity(reads.len());
     let (mut taken, mut places) = (0, 0);
     for read in &*reads {
@@ -472,14 +496,14 @@ fn read_now(
             Some((entry, from)) => {
                 let is_at_end = entry.partition.bounds().ok()?.high_watermark == *from;
                 places += usize::from(!is_at_end);
-                if places > READ_NOW_PARTITIONS_MAX || (records && !is_at_end) {
+                if places > READ_NOW_PARTITIONS_MAX {
                     return None;
                 }
                 let share = entry.bytes_max.min(bytes_max.saturating_sub(taken));
                 let (slice, bounds) = entry.partition.read_now(*from, share, tails)?;
                 taken += slice.bytes.len();
-                // More may be there than a moment ago: to be opened, or not to fit.
-                if !slice.bytes.is_empty() && (records || taken > bytes_max) {
+                // More may be there than a moment ago, and not fit.
+                if !slice.bytes.is_empty() && taken > bytes_max {
                     return None;
                 }
                 Some((slice, bounds))
@@ -507,7 +531,6 @@ fn read_one(
     from: Offset,
     bytes_max: usize,
     may_be_empty: bool,
-    records: bool,
 ) -> Result<(FetchedPartition, Traffic), BrokerError> {
     let (slice, bounds) = partition.read(from, bytes_max)?;
     let traffic = Traffic::of(&slice.bytes);
@@ -523,65 +546,92 @@ fn read_one(
             Traffic::default(),
         ));
     }
-    Ok((fetched(slice, bounds, from, records)?, traffic))
+    Ok((fetched(slice, bounds), traffic))
 }
 
-/// What was read, in the form that was asked for.
-fn fetched(
-    slice: ReadSlice,
-    bounds: Bounds,
-    from: Offset,
-    records: bool,
-) -> Result<FetchedPartition, BrokerError> {
-    let (payload, next_offset) = if records {
-        let (records, next_offset) = open_batches(slice.bytes, from)?;
-        (
-            Payload::Records(records),
-            next_offset.unwrap_or(slice.next_offset),
-        )
-    } else {
-        (Payload::Batches(slice.bytes), slice.next_offset)
-    };
-    Ok(FetchedPartition {
+fn fetched(slice: ReadSlice, bounds: Bounds) -> FetchedPartition {
+    FetchedPartition {
         bounds: Some(bounds),
-        next_offset,
-        result: Ok(payload),
-    })
-}
-
-/// Opens batches until the bound of opened bytes is reached. The offset is where to go on if that
-/// left some out.
-fn open_batches(
-    bytes: Bytes,
-    from: Offset,
-) -> Result<(Vec<StoredRecord>, Option<Offset>), BrokerError> {
-    let mut records = Vec::new();
-    let mut left = DECODED_BYTES_MAX;
-    for batch in headwater_record::batches(bytes) {
-        let batch = batch?;
-        if batch.header().is_control() {
-            continue;
-        }
-        let size_bytes: usize;
-        match batch.records(left) {
-            Ok(opened) => {
-                size_bytes = opened
-                    .iter()
-                    .map(|stored| decoded_bytes(&stored.record))
-                    .sum();
-                records.extend(opened.into_iter().filter(|stored| stored.offset >= from));
-            }
-            Err(error) if records.is_empty() => return Err(error.into()),
-            Err(_) => return Ok((records, Some(batch.header().base_offset))),
-        }
-        left = left.saturating_sub(size_bytes);
+        next_offset: slice.next_offset,
+        result: Ok(Payload::Batches(slice.bytes)),
     }
-    Ok((records, None))
 }
 
-fn decoded_bytes(record: &headwater_record::Record) -> usize {
-    let key = record.key.as_ref().map_or(0, Bytes::len);
-    key + record.value.as_ref().map_or(0, Bytes::len)
+impl Broker {
+    /// Opens what was read, within the memory that is held for it. If not even one batch fits, memory for the largest is
+    /// asked for; an answer for which there is none in time is empty.
+    async fn open(&self, reads: Vec<Read>, mut held: FetchBudget) -> (Vec<Read>, FetchBudget) {
+        let bytes_max = held.bytes().max(FETCH_STARVED_BYTES);
+        let (mut reads, opened) = self.open_within(reads, bytes_max).await;
+        if opened.is_some() {
+            return (reads, held);
+        }
+        if !self.grow_for_largest(&mut held).await {
+            reads.iter_mut().for_each(Read::leave_out);
+            return (reads, held);
+        }
+        let (reads, opened) = self.open_within(reads, DECODED_BYTES_MAX).await;
+        held.keep(opened.unwrap_or_default());
+        (reads, held)
+    }
+
+    async fn open_within(
+        &self,
+        mut reads: Vec<Read>,
+        bytes_max: usize,
+    ) -> (Vec<Read>, Option<usize>) {
+        // Fails only if it is closed, which it never is.
+        let place = self.openings.clone().acquire_owned().await;
+        blocking(move || {
+            let _place = place;
+            let opened = open_all(&mut reads, bytes_max);
+            (reads, opened)
+        })
+        .await
+    }
+
+    /// Takes what is missing from the budget, if there is so much just now, or the turn of the one answer that may go
+    /// beyond it. Waits as long as a fetch may, and not if the broker stops.
+    async fn grow_for_largest(&self, held: &mut FetchBudget) -> bool {
+        let missing = DECODED_BYTES_MAX.saturating_sub(held.bytes());
+        if let (_, Some(more)) = take(&self.fetch_budget, missing) {
+            match &mut held.hot {
+                Some(hot) => hot.merge(more),
+                none => *none = Some(more),
+            }
+            return true;
+        }
+        let turn = self.beyond_budget.clone().acquire_owned();
+        let mut draining = self.draining();
+        tokio::select! {
+            turn = timeout(self.settings.limits.fetch_wait_max, turn) => {
+                held.beyond = turn.ok().and_then(Result::ok);
+            }
+            _ = draining.wait_for(|draining| *draining) => {}
+        }
+        held.beyond.is_some()
+    }
+}
+
+/// Opens what was read, in the order of the partitions, and says how many bytes that are; `None`, if not even one batch
+/// fits.
+fn open_all(reads: &mut [Read], bytes_max: usize) -> Option<usize> {
+    let mut room = OpenRoom::new(bytes_max);
+    for read in reads {
+        let (Some((_, from)), Ok(Payload::Batches(batches))) = (&read.entry, &read.fetched.result)
+        else {
+            continue;
+        };
+        match open(batches.clone(), *from, &mut room) {
+            Ok(opened) => {
+                read.fetched.result = Ok(Payload::Records(opened.records));
+                read.fetched.next_offset = opened.next_offset.unwrap_or(read.fetched.next_offset);
+            }
+            Err(error) if room.is_too_small(&error) => return None,
+            Err(error) => read.fetched.result = Err(error.into()),
+        }
+    }
+    Some(bytes_max - room.bytes())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

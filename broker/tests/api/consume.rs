@@ -6,6 +6,7 @@ use headwater_proto::v1::position::Position;
 use headwater_proto::v1::subscribe_response::Message;
 use tokio_stream::StreamExt as _;
 
+use super::tier::until;
 use super::*;
 
 fn whole_topic(topic: &str) -> v1::SubscribeRequest {
@@ -239,4 +240,134 @@ async fn a_subscription_follows_sends_heartbeats_and_takes_in_new_partitions() {
     });
     let data = waited.await.unwrap();
     assert_eq!((data.partition, data.records.len()), (1, 1));
+}
+
+const MIB: usize = 1 << 20;
+
+/// A batch of one record, which takes a thousandth of its memory as long as it is not opened.
+async fn produce_zeros(harness: &mut Harness, topic: &str, partition: i32, bytes: usize) {
+    let mut builder = BatchBuilder::new(Compression::Zstd);
+    let zeros = Record {
+        value: Some(vec![0; bytes].into()),
+        timestamp_ms: 1,
+        ..Record::default()
+    };
+    builder.push(&zeros).unwrap();
+    let batch = builder.build().unwrap();
+    assert!(batch.bytes().len() < bytes / 500);
+    let request = ProduceRequest {
+        topic: topic.to_owned(),
+        partition: Some(partition),
+        batch: batch.bytes().clone(),
+        ..ProduceRequest::default()
+    };
+    harness.producer.produce(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_opens_no_more_than_it_may_hold_however_well_batches_are_compressed() {
+    const PARTITIONS: i32 = 6;
+    const BATCH_BYTES: usize = 3 * MIB;
+    const FETCH_BYTES: usize = 7 * MIB;
+    let mut harness = Harness::start_with(&[("limits.fetch_bytes_max", "7MiB")]).await;
+    harness.create("zeros", PARTITIONS).await;
+    for partition in 0..PARTITIONS {
+        for _ in 0..3 {
+            produce_zeros(&mut harness, "zeros", partition, BATCH_BYTES).await;
+        }
+    }
+    let mut next = vec![0; PARTITIONS as usize];
+    let mut answers = 0;
+    while next.iter().any(|next| *next < 3) {
+        let partitions = next
+            .iter()
+            .zip(0..)
+            .map(|(next, partition)| v1::FetchPartition {
+                topic: "zeros".to_owned(),
+                partition,
+                position: Some(offset(*next)),
+                ..v1::FetchPartition::default()
+            });
+        let request = v1::FetchRequest {
+            partitions: partitions.collect(),
+            ..v1::FetchRequest::default()
+        };
+        let answer = harness.consumer.fetch(request).await.unwrap().into_inner();
+        let mut bytes = 0;
+        for (data, next) in answer.partitions.iter().zip(&mut next) {
+            assert_eq!(data.error, None);
+            for record in &data.records {
+                assert_eq!(record.offset, *next, "each once, in order");
+                *next += 1;
+                bytes += record.value.as_ref().unwrap().len();
+            }
+            assert_eq!(data.next_offset, *next);
+        }
+        assert!(0 < bytes && bytes <= FETCH_BYTES, "{bytes}");
+        answers += 1;
+    }
+    assert_eq!(answers, 9, "two batches fit in each");
+    harness.broker.stop().await.unwrap();
+}
+
+/// A subscriber on a connection of its own, which takes no more than what comes by itself.
+async fn slow_subscriber(
+    harness: &Harness,
+    topic: &str,
+) -> tonic::Streaming<v1::SubscribeResponse> {
+    let address = format!("http://{}", harness.broker.client_address());
+    let channel = Channel::from_shared(address)
+        .unwrap()
+        .initial_stream_window_size(1 << 16)
+        .connect()
+        .await
+        .unwrap();
+    let mut consumer = ConsumerServiceClient::new(channel).max_decoding_message_size(usize::MAX);
+    let stream = consumer.subscribe(whole_topic(topic)).await;
+    stream.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn an_opened_batch_that_nobody_takes_holds_memory_and_one_at_a_time_goes_beyond_it() {
+    const HELD: &str = "headwater_fetch_in_flight_bytes";
+    const BATCH_BYTES: usize = 12 * MIB;
+    let dir = tempfile::tempdir().unwrap();
+    let short_of_memory = |settings: &mut Settings| settings.memory.fetch_bytes = 24 << 20;
+    let mut harness = Harness::start_changed(dir, &[], short_of_memory).await;
+    harness.create("zeros", 1).await;
+    // The transport takes the first message over, whoever takes it from there; the second stays.
+    for _ in 0..2 {
+        produce_zeros(&mut harness, "zeros", 0, BATCH_BYTES).await;
+    }
+    harness.create("small", 1).await;
+    harness.produce("small", 0, &["a"]).await;
+
+    // A message was for 1 MiB, and is held as what it opens to.
+    let first = slow_subscriber(&harness, "zeros").await;
+    until("the first holds what it is sent", async || {
+        let held = harness.metric(HELD).await as usize;
+        (BATCH_BYTES..BATCH_BYTES + MIB).contains(&held)
+    })
+    .await;
+    // There is not enough left for another: the second goes beyond, the third waits for its turn.
+    let second = slow_subscriber(&harness, "zeros").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut third = slow_subscriber(&harness, "zeros").await;
+    let waits = tokio::time::timeout(Duration::from_secs(2), third.next()).await;
+    assert!(waits.is_err(), "two go beyond the budget at once");
+    // Nobody else waits.
+    assert_eq!(harness.values("small", 0).await, ["a"]);
+    drop(second);
+    let turn = tokio::time::timeout(Duration::from_secs(10), third.next()).await;
+    let message = turn.expect("its turn has come").unwrap().unwrap().message;
+    let Some(Message::Data(data)) = message else {
+        panic!("data, not {message:?}");
+    };
+    assert_eq!(data.records.len(), 1);
+    drop((first, third));
+    until("all is given back", async || {
+        harness.metric(HELD).await == 0.0
+    })
+    .await;
+    harness.broker.stop().await.unwrap();
 }

@@ -165,7 +165,7 @@ fn assert_no_twins(segments: &[String]) {
 }
 
 /// Waits until something is so.
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !so().await {
         assert!(started.elapsed() < PATIENCE, "it did not come: {what}");
@@ -246,7 +246,7 @@ impl Harness {
     }
 
     /// What a metric without labels says now.
-    async fn metric(&self, name: &str) -> f64 {
+    pub(super) async fn metric(&self, name: &str) -> f64 {
         let mut stream = TcpStream::connect(self.broker.http_address())
             .await
             .unwrap();

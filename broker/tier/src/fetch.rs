@@ -461,10 +461,11 @@ fn find_in_batch(
     timestamp_ms: i64,
     decoded_bytes_max: usize,
 ) -> Option<(Offset, i64)> {
-    let records = batch.records(decoded_bytes_max).ok()?;
-    let fits = |stored: &&StoredRecord| {
-        stored.record.timestamp_ms >= timestamp_ms && stored.offset >= from
-    };
-    let found = records.iter().find(fits)?;
+    let records = batch.iter_records(decoded_bytes_max).ok()?;
+    // What cannot be read, and what comes behind it, is passed over.
+    let mut readable = records.map_while(Result::ok);
+    let fits =
+        |stored: &StoredRecord| stored.record.timestamp_ms >= timestamp_ms && stored.offset >= from;
+    let found = readable.find(fits)?;
     Some((found.offset, found.record.timestamp_ms))
 }

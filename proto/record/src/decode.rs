@@ -172,6 +172,11 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// Bytes of all records of the batch, decompressed. Keys and values hold on to them.
+    pub fn decoded_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
     fn read_next(&mut self) -> Result<StoredRecord, RecordError> {
         let index = self.header.record_count - self.left;
         let malformed = |what| RecordError::Record { index, what };
