@@ -10,7 +10,7 @@ use crate::figures::{Figure, Row, Sample};
 use crate::process::{SERVER_CPU, Usage, on_load_cpu, output, touch_memory, usage};
 use crate::progress::say;
 use crate::rounds::{Outcome, Rounds, caught};
-use crate::scenarios::{Floor, Scenario, What, Work};
+use crate::scenarios::{BULK, Floor, Scenario, What, Work};
 use crate::systems::{Bulk, Class, EVERYBODY, Paced, Records, System, Told, Who};
 use crate::tools::Tools;
 
@@ -20,8 +20,14 @@ const NATS_SYNCED_SHARE: u64 = 20;
 /// Time for servers to come to rest before their memory counts.
 const REST: Duration = Duration::from_secs(3);
 
-/// A run through all servers, which compiles Kafka's code: 2 GB.
-const WARM_UP_RECORDS: u64 = 2_000_000;
+/// What goes through a server before anything counts: 2 GB.
+const WARM_UP: Bulk = Bulk {
+    records: Records {
+        count: 2_000_000,
+        bytes: 1 << 10,
+    },
+    ..BULK
+};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +103,7 @@ impl Bench {
         };
         for server in &mut bench.servers {
             if let Err(error) = caught(|| server.started(&bench.tools).map(drop)) {
-                say(format_args!("{:?} does not start: {error:?}", server.who));
+                say(format_args!("{:?} does not start: {error:#}", server.who));
             }
         }
         std::thread::sleep(REST);
@@ -119,7 +125,7 @@ impl Bench {
         };
         self.started(who, class)?;
         if !std::mem::replace(&mut self.server(who, class).is_warm, true) {
-            let work = self.warm_up(WARM_UP_RECORDS);
+            let work = self.scaled(Work::Drain(WARM_UP));
             for run in 1..=runs {
                 say(format_args!("warming {who:?}, run {run} of {runs}"));
                 let topic = self.topic();
@@ -143,16 +149,6 @@ impl Bench {
         format!("compare-{}", self.topics)
     }
 
-    fn warm_up(&self, count: u64) -> Work {
-        self.scaled(Work::Drain(Bulk {
-            records: Records {
-                count,
-                bytes: 1 << 10,
-            },
-            ..crate::scenarios::BULK
-        }))
-    }
-
     /// Measures a scenario. What fails stands in its row.
     pub(crate) fn run(&mut self, scenario: &Scenario) -> Vec<Row> {
         let mut rounds = Rounds::new(scenario.id, scenario.runs(self.effort.runs));
@@ -173,12 +169,9 @@ impl Bench {
             .iter()
             .flat_map(|class| EVERYBODY.map(|who| (who, *class)))
             .collect();
-        let stay = subjects
-            .iter()
-            .filter(|(who, _)| !scenario.anew.contains(who));
-        for (who, class) in stay {
+        for (who, class) in &subjects {
             if let Err(error) = caught(|| self.warm(*who, *class).map(drop)) {
-                say(format_args!("{who:?} does not become warm: {error:?}"));
+                say(format_args!("{who:?} does not become warm: {error:#}"));
                 self.server(*who, *class).system = None;
             }
         }
@@ -194,11 +187,7 @@ impl Bench {
                     (Who::Nats, Class::Fsynced) => fewer(self.scaled(work), NATS_SYNCED_SHARE),
                     _ => self.scaled(work),
                 };
-                if scenario.anew.contains(&who) {
-                    rounds.measure(who.subject(class), || self.measure_anew(who, class, work));
-                } else {
-                    self.attempt(rounds, who, class, |bench| bench.measure(who, class, work));
-                }
+                self.attempt(rounds, who, class, |bench| bench.measure(who, class, work));
             }
             for floor in floors {
                 rounds.measure(floor.name, || {
@@ -225,14 +214,6 @@ impl Bench {
     pub(crate) fn measure(&mut self, who: Who, class: Class, work: Work) -> Outcome {
         let topic = self.topic();
         measure(self.warm(who, class)?, &topic, class, work)
-    }
-
-    /// One run on a server that nobody has used before but to warm it.
-    fn measure_anew(&self, who: Who, class: Class, work: Work) -> Outcome {
-        let mut system = who.start(&self.tools, class)?;
-        let warm_up = self.warm_up(WARM_UP_RECORDS / 2);
-        measure(&mut *system, "warm-up", class, warm_up)?;
-        measure(&mut *system, "compare", class, work)
     }
 
     fn floor(&self, floor: &Floor) -> Result<Sample> {
@@ -332,11 +313,15 @@ fn fewer(work: Work, divisor: u64) -> Work {
         Work::Bulk(work) => Work::Bulk(bulk(work)),
         Work::Drain(work) => Work::Drain(bulk(work)),
         Work::OneAtATime(work) => Work::OneAtATime(records(work)),
-        Work::Paced(paced) => Work::Paced(Paced {
-            records: records(paced.records),
-            warm_up: paced.warm_up / divisor,
-            ..paced
-        }),
+        Work::Paced(paced) => {
+            // Whole milliseconds, as `headwater perf` takes them.
+            let per_ms = paced.per_second / 1000;
+            Work::Paced(Paced {
+                records: records(paced.records),
+                warm_up: paced.warm_up / divisor / per_ms * per_ms,
+                ..paced
+            })
+        }
     }
 }
 

@@ -127,7 +127,7 @@ fn announce(wanted: &[&Scenario], effort: Effort, results: &Results) {
         is_known &= expected.is_some();
         all += expected.unwrap_or_default();
         let expected = expected.map_or_else(
-            || "nobody knows how long".to_owned(),
+            || "not measured before".to_owned(),
             |time| format!("about {}", clock(time.as_secs())),
         );
         let title = scenario.title;
@@ -136,10 +136,7 @@ fn announce(wanted: &[&Scenario], effort: Effort, results: &Results) {
             scenario.id
         ));
     }
-    let more = if is_known {
-        ""
-    } else {
-        " and what is not known"
-    };
-    say(format_args!("about {}{more} in all", clock(all.as_secs())));
+    if is_known {
+        say(format_args!("in all about {}", clock(all.as_secs())));
+    }
 }

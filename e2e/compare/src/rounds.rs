@@ -62,7 +62,7 @@ impl Rounds {
                 true
             }
             Err(error) => {
-                say(format_args!("{at} has failed: {error:?}"));
+                say(format_args!("{at} has failed: {error:#}"));
                 row.samples.push(Sample::new());
                 row.failures.push(format!("run {run}: {}", reason(&error)));
                 false

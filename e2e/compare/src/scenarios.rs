@@ -3,7 +3,7 @@
 
 use crate::figures::Figure;
 use crate::special::{self, Special};
-use crate::systems::{Bulk, Class, Paced, Records, Who};
+use crate::systems::{Bulk, Class, Paced, Records};
 
 /// A question to all systems.
 pub(crate) struct Scenario {
@@ -14,8 +14,6 @@ pub(crate) struct Scenario {
     pub(crate) work: What,
     /// Each system once in each; not for special work.
     pub(crate) classes: &'static [Class],
-    /// Those that get a new server for each run.
-    pub(crate) anew: &'static [Who],
     /// Measured in one run only, for it takes long or varies little.
     pub(crate) once: bool,
     /// Columns of the table; the first are drawn, too.
@@ -196,7 +194,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 beforehand.",
         work: What::Load(Work::Bulk(BULK)),
         classes: &[Class::Unsynced],
-        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -243,7 +240,6 @@ pub(crate) const ALL: &[Scenario] = &[
             readers: 8,
         })),
         classes: &[Class::Unsynced],
-        anew: &[],
         once: false,
         columns: DELIVERY,
         drawn: 1,
@@ -271,7 +267,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 because it may.",
         work: What::Special(special::memory),
         classes: &[],
-        anew: &[],
         once: false,
         columns: &[
             Figure::ResidentMib,
@@ -311,7 +306,6 @@ pub(crate) const ALL: &[Scenario] = &[
             readers: 1,
         })),
         classes: &[Class::Unsynced],
-        anew: &[],
         once: false,
         columns: LATENCY,
         drawn: 2,
@@ -346,7 +340,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 size, 64 at once, and syncs together what has come meanwhile.",
         work: What::Load(Work::Bulk(SYNCED)),
         classes: &[Class::Fsynced],
-        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -398,7 +391,6 @@ pub(crate) const ALL: &[Scenario] = &[
             ..SYNCED
         })),
         classes: &[Class::Fsynced],
-        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -435,15 +427,12 @@ pub(crate) const ALL: &[Scenario] = &[
         title: "Fsynced produce over a thousand partitions",
         about: "The same over 1,000 partitions: each client fills a batch for one partition, then one for the next, \
                 as Kafka's and ours do without keys. Kafka's client may take ten minutes to deliver a batch: in its \
-                default of two it gives some up. Kafka has a new server for each run, warmed by S1's GiB written and \
-                read: on one that has had such a topic before, its client waits for ever in `close`. NATS has 1,000 \
-                subjects in one stream.",
+                default of two it gives some up. NATS has 1,000 subjects in one stream.",
         work: What::Load(Work::Bulk(Bulk {
             partitions: 1_000,
             ..SYNCED
         })),
         classes: &[Class::Fsynced],
-        anew: &[Who::Kafka],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -478,7 +467,6 @@ pub(crate) const ALL: &[Scenario] = &[
             linger_ms: 1,
         })),
         classes: &[Class::Unsynced],
-        anew: &[],
         once: false,
         columns: THROUGHPUT,
         drawn: 2,
@@ -501,7 +489,6 @@ pub(crate) const ALL: &[Scenario] = &[
             bytes: 1 << 10,
         })),
         classes: &[Class::Unsynced, Class::Fsynced],
-        anew: &[],
         once: false,
         columns: LATENCY,
         drawn: 2,
@@ -531,7 +518,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 by `nats bench js ordered`.",
         work: What::Load(Work::Drain(BULK)),
         classes: &[Class::Unsynced],
-        anew: &[],
         once: false,
         columns: &[
             Figure::CpuUsPerRecord,
@@ -557,7 +543,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 (NATS, which reads its streams before). Resident memory includes the 2 s of rest after creation.",
         work: What::Special(special::partitions),
         classes: &[],
-        anew: &[],
         once: true,
         columns: &[
             Figure::BytesPerPartition,
@@ -592,7 +577,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 servers of their own.",
         work: What::Special(special::connections),
         classes: &[],
-        anew: &[],
         once: true,
         columns: &[
             Figure::BytesPerConnection,
@@ -615,7 +599,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 only unsynced, for a GiB synced message by message takes it half an hour. The research has 10 GiB.",
         work: What::Special(special::restart),
         classes: &[],
-        anew: &[],
         once: true,
         columns: &[
             Figure::RestartAfterKillSeconds,
@@ -636,7 +619,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 are left out: Kafka ships no store for its tier, NATS has none.",
         work: What::Special(special::tier),
         classes: &[],
-        anew: &[],
         once: false,
         columns: TIER,
         drawn: 2,
@@ -670,7 +652,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 no reader. Writes are counted by the server's log: objects, their parts, manifests.",
         work: What::Special(special::tier_s3),
         classes: &[],
-        anew: &[],
         once: false,
         columns: TIER,
         drawn: 2,
@@ -704,7 +685,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 default: fewer manifests are written then.",
         work: What::Special(special::requests),
         classes: &[],
-        anew: &[],
         once: true,
         columns: &[
             Figure::WritesPerGib,
@@ -723,7 +703,6 @@ pub(crate) const ALL: &[Scenario] = &[
                 the broker's halves the other: what the tier itself adds is the difference to the hot reader.",
         work: What::Special(special::isolation),
         classes: &[],
-        anew: &[],
         once: false,
         columns: &[Figure::P99Us, Figure::P50Us],
         drawn: 2,

@@ -19,16 +19,19 @@ pub(crate) fn restart(bench: &mut Bench, rounds: &mut Rounds) {
     }
 }
 
+/// Kafka has files of its own that begin with `log-`, as folders of partitions would.
+const TOPIC: &str = "kept";
+
 fn away(bench: &Bench, system: &mut dyn System, class: Class) -> Outcome {
     let Work::Bulk(bulk) = bench.scaled(Work::Bulk(BULK)) else {
         unreachable!("scaling changes counts only");
     };
-    system.create("log", 1, class)?;
-    system.bulk("log", &bulk)?;
+    system.create(TOPIC, 1, class)?;
+    system.bulk(TOPIC, &bulk)?;
     // The kill first: a stop would leave nothing to recover.
-    let after_kill = system.restart("log", true)?;
-    let after_stop = system.restart("log", false)?;
-    let verified = system.verify_and_delete("log", bulk.records)?;
+    let after_kill = system.restart(TOPIC, true)?;
+    let after_stop = system.restart(TOPIC, false)?;
+    let verified = system.verify_and_delete(TOPIC, bulk.records)?;
     let sample = Sample::from([
         (Figure::RestartAfterStopSeconds, after_stop.as_secs_f64()),
         (Figure::RestartAfterKillSeconds, after_kill.as_secs_f64()),

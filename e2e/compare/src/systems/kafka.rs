@@ -65,7 +65,7 @@ impl Kafka {
                  share.coordinator.state.topic.min.isr=1\n\
                  group.initial.rebalance.delay.ms=0\n\
                  # Deleted topics must not lie on the disk for the rest of the run.\n\
-                 file.delete.delay.ms=1000\n"
+                 log.segment.delete.delay.ms=1000\n"
             ),
         )?;
         let class_path = tools.kafka_class_path.clone();
@@ -105,8 +105,7 @@ impl Kafka {
         output(&mut java)
     }
 
-    /// Topics are deleted in the background, which must not be counted to who comes next; and a client that writes to a
-    /// thousand partitions meanwhile has been seen to hang.
+    /// Topics are deleted in the background, which must not be counted to who comes next.
     fn wait_until_deleted(&self, topic: &str) -> Result<()> {
         let deadline = Instant::now() + DELETION_PATIENCE;
         let of_topic = format!("{topic}-");
@@ -171,7 +170,10 @@ impl System for Kafka {
         if class == Class::Fsynced {
             arguments.push(("flush-messages", 1));
         }
-        self.load("create", topic, &arguments).map(drop)
+        self.load("create", topic, &arguments)?;
+        // A thousand partitions are there some seconds later. A producer that sends to them before has been seen to wait
+        // in `close` for ever, with batches left that it had to send again.
+        self.load("probe", topic, &[]).map(drop)
     }
 
     fn bulk(&mut self, topic: &str, bulk: &Bulk) -> Result<Told> {
