@@ -11,7 +11,7 @@ use crate::keys;
 use crate::limits::MANIFEST_NUMBERS_TRIED_MAX;
 use crate::manifest::{Entry, Head, Manifest, PageRef, encode_page};
 use crate::store::StoreErrorKind;
-use crate::tier::Tier;
+use crate::tier::{Tier, damaged};
 use crate::upload::Uploaded;
 
 /// A manifest to be written.
@@ -48,6 +48,14 @@ impl Tier {
         let mut manifest = match job.parent {
             Some(head) => {
                 let parent = self.manifest(job.key, head.number).await?;
+                if (parent.leader_epoch, parent.end) != (head.leader_epoch, head.end) {
+                    // To a process that was deposed long ago: its head was deleted, and another such process has taken the
+                    // number.
+                    let object = keys::manifest(cluster, job.key, head.number);
+                    return Err(damaged(&object)(
+                        "is not the one that became the head".to_owned(),
+                    ));
+                }
                 parent.child(cluster, job.leader_epoch)
             }
             None => {
