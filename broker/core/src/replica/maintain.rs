@@ -8,12 +8,7 @@ use super::effect::{Outcome, Output, Refusal, Ticket, TurnContext};
 use super::{Replica, ReplicaConfig};
 
 impl Replica {
-    pub(super) fn lead(
-        &mut self,
-        epoch: LeaderEpoch,
-        in_sync: usize,
-        outputs: &mut Vec<Output>,
-    ) {
+    pub(super) fn lead(&mut self, epoch: LeaderEpoch, in_sync: usize, outputs: &mut Vec<Output>) {
         assert!(
             self.leader_epoch.is_none_or(|now| now <= epoch),
             "leader epochs never go back"

@@ -321,7 +321,10 @@ fn what_a_stop_kept_from_being_reclaimed_goes_at_the_next_start() {
     drop(bench);
     let mut bench = Bench::open(disk, tiered());
     let outputs = bench.turn([lead()]);
-    assert!(matches!(outputs[..], [Output::Published, Output::NeedReclaim]));
+    assert!(matches!(
+        outputs[..],
+        [Output::Published, Output::NeedReclaim]
+    ));
     while bench.replica.reclaim(1).unwrap() {}
     let log = bench.replica.log();
     assert_eq!((log.local_start(), log.segment_count()), (segment(3), 1));
