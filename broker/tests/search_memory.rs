@@ -1,48 +1,15 @@
 //! What many searches by time at once take of memory: of batches that open to much more than they are, one is open at a
-//! time. An allocator that counts is `unsafe` by its trait; it passes on to the system's.
-#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, Ordering};
+//! time.
 
 use headwater_broker::config::Settings;
 use headwater_proto::v1;
 use headwater_proto::v1::producer_service_client::ProducerServiceClient;
 use headwater_proto::v1::topic_service_client::TopicServiceClient;
 use headwater_record::{BatchBuilder, Compression, Record};
-
-struct Counting;
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
-
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-static PEAK: AtomicIsize = AtomicIsize::new(0);
-
-fn count(bytes: isize) {
-    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(live, Ordering::Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new exist side by side while the bytes move.
-        count(size as isize);
-        count(-(layout.size() as isize));
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
+static MEMORY: PeakAlloc = PeakAlloc;
 
 const PARTITIONS: i32 = 48;
 const MIB: usize = 1 << 20;
@@ -106,10 +73,10 @@ async fn searches_by_time_open_one_batch_at_a_time() {
         topic: "zeros".to_owned(),
         partitions: partitions.collect(),
     };
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.peak_usage();
     let answer = topics.list_offsets(request).await.unwrap().into_inner();
-    let most = (PEAK.load(Ordering::Relaxed) - before) as usize;
+    let most = MEMORY.peak_usage() - before;
     assert_eq!(answer.offsets.len(), PARTITIONS as usize);
     for found in answer.offsets {
         assert_eq!((found.offset, found.timestamp_ms), (0, Some(1_000)));
