@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -13,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use headwater_e2e::Process;
 
 use crate::progress::say;
 
@@ -150,69 +150,30 @@ fn name(command: &Command) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A server process. Killed when dropped.
-pub(crate) struct Process {
-    child: Child,
+/// Starts a server whose output goes to `log`, and waits until it takes connections.
+pub(crate) fn serve(command: &mut Command, log: &Path, port: u16) -> Result<Process> {
+    let log_file = fs::File::options().create(true).append(true).open(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(log_file.try_clone()?)
+        .stderr(log_file);
+    let mut process =
+        Process::start(command).with_context(|| format!("{} does not start", name(command)))?;
+    if let Err(why) = process.wait_until_it_listens(port, PATIENCE) {
+        let log = fs::read_to_string(log).unwrap_or_default();
+        say(format_args!("{command:?} does not serve: {why}\n{log}"));
+        bail!("{} does not serve", name(command));
+    }
+    Ok(process)
 }
 
-impl Process {
-    /// Starts a server whose output goes to `log`, and waits until it takes connections.
-    pub(crate) fn serve(command: &mut Command, log: &Path, port: u16) -> Result<Process> {
-        let log_file = fs::File::options().create(true).append(true).open(log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log_file.try_clone()?)
-            .stderr(log_file)
-            .spawn()
-            .with_context(|| format!("{} does not start", name(command)))?;
-        let mut process = Process { child };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = process.child.try_wait()?;
-            if ended.is_some() || deadline < Instant::now() {
-                let log = fs::read_to_string(log).unwrap_or_default();
-                say(format_args!("{command:?} does not serve:\n{log}"));
-                bail!("{} does not serve", name(command));
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        Ok(process)
+/// Kills a server, which is as a power loss would be but for the page cache, or asks it to stop; and waits until it has.
+pub(crate) fn end(process: &mut Process, kill: bool) -> Result<()> {
+    match kill {
+        true => process.kill(),
+        false => ensure!(process.stop(PATIENCE).is_some(), "a server does not stop"),
     }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Kills it, or asks it to stop, and waits until it has.
-    pub(crate) fn end(&mut self, kill: bool) -> Result<()> {
-        match kill {
-            true => self.kill(),
-            false => self.stop(),
-        }
-    }
-
-    /// Asks it to stop, and waits until it has.
-    fn stop(&mut self) -> Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = ended(&mut self.child, Instant::now() + PATIENCE)?;
-        ensure!(status.is_some(), "a server does not stop");
-        Ok(())
-    }
-
-    /// Ends it as a power loss would, but for the page cache.
-    fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.kill();
-    }
+    Ok(())
 }
 
 /// What a process and all below it use.

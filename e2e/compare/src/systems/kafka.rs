@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, ensure};
-use headwater_e2e::free_port;
+use headwater_e2e::{Process, free_port};
 
 use super::{Bulk, Class, Paced, Records, System, Told, told};
-use crate::process::{Hung, LOAD_PATIENCE, Process, on_load_cpu, on_server_cpu, output};
+use crate::process::{Hung, LOAD_PATIENCE, end, on_load_cpu, on_server_cpu, output, serve};
 use crate::tools::Tools;
 
 /// As Kafka's own start script sets them.
@@ -76,7 +76,7 @@ impl Kafka {
             .arg(&properties);
         output(&mut format)?;
         let log = folder.path().join("log");
-        let process = Process::serve(&mut server(&class_path, &properties), &log, port)?;
+        let process = serve(&mut server(&class_path, &properties), &log, port)?;
         Ok(Kafka {
             process,
             class_path,
@@ -228,10 +228,10 @@ impl System for Kafka {
     }
 
     fn restart(&mut self, topic: &str, kill: bool) -> Result<Duration> {
-        self.process.end(kill)?;
+        end(&mut self.process, kill)?;
         let started = Instant::now();
         let mut command = server(&self.class_path, &self.properties());
-        self.process = Process::serve(&mut command, &self.folder.path().join("log"), self.port)?;
+        self.process = serve(&mut command, &self.folder.path().join("log"), self.port)?;
         // It takes connections before it has read its logs.
         self.load("probe", topic, &[])?;
         Ok(started.elapsed())

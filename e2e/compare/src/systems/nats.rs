@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use headwater_e2e::free_port;
+use headwater_e2e::{Process, free_port};
 
 use super::{Bulk, Class, Paced, Records, System, Told, told};
-use crate::process::{Process, on_load_cpu, on_server_cpu, output};
+use crate::process::{end, on_load_cpu, on_server_cpu, output, serve};
 use crate::tools::Tools;
 
 /// Messages that `nats bench` may have on their way.
@@ -47,7 +47,7 @@ impl Nats {
             ),
         )?;
         let mut command = server(&tools.nats_server, folder.path());
-        let process = Process::serve(&mut command, &folder.path().join("log"), port)?;
+        let process = serve(&mut command, &folder.path().join("log"), port)?;
         Ok(Nats {
             process,
             class,
@@ -141,10 +141,10 @@ impl System for Nats {
     }
 
     fn restart(&mut self, _: &str, kill: bool) -> Result<Duration> {
-        self.process.end(kill)?;
+        end(&mut self.process, kill)?;
         let started = Instant::now();
         let mut command = server(&self.server, self.folder.path());
-        self.process = Process::serve(&mut command, &self.folder.path().join("log"), self.port)?;
+        self.process = serve(&mut command, &self.folder.path().join("log"), self.port)?;
         Ok(started.elapsed())
     }
 }
