@@ -133,9 +133,9 @@ impl LogView {
     }
 
     /// First record at or after the local start with timestamp >= `timestamp_ms`, below `limit`: its offset and its
-    /// timestamp. Opens only batches that may hold it, one at a time, each within `decoded_bytes_max`. Damaged batches are passed over.
-    /// The tier is not looked at; [`LogError::NotLocal`] if a segment was dropped meanwhile: ask a new view, and the tier
-    /// before it.
+    /// timestamp. Opens only batches that may hold it, one at a time, each within `decoded_bytes_max`. Damaged batches are
+    /// passed over. The tier is not looked at; [`LogError::NotLocal`] if a segment was dropped meanwhile: ask a new view,
+    /// and the tier before it.
     pub fn find_time(
         &self,
         timestamp_ms: i64,

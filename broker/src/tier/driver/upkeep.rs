@@ -116,8 +116,8 @@ impl Driver {
         async move { tier.take_over(broker_epoch).await }
     }
 
-    /// A store that has not shown yet what it is, is asked to, and then taken over; one that is unwell and that nobody asks for anything is
-    /// asked whether it is well again.
+    /// A store that has not shown yet what it is, is asked to, and then taken over; one that is unwell and that nobody asks
+    /// for anything is asked whether it is well again.
     fn probe(&mut self) {
         let now = self.parts.clock.now();
         if self.probing || now.monotonic_ms < self.probe_at_ms {
