@@ -105,15 +105,21 @@ impl Storage {
             i64::try_from(headroom).unwrap_or(i64::MAX),
             Ordering::Relaxed,
         );
-        if self.full.swap(full, Ordering::Relaxed) != full {
-            let free_bytes = self.space().free_bytes;
-            if full {
-                tracing::error!(free_bytes, "the disk is full; produce is refused");
-            } else {
-                tracing::info!(free_bytes, "the disk has room again; produce is taken");
-            }
-        }
+        self.set_full(full);
         Ok(())
+    }
+
+    /// Refuses or takes records from now on, and says so if that is new.
+    fn set_full(&self, full: bool) {
+        if self.full.swap(full, Ordering::Relaxed) == full {
+            return;
+        }
+        let free_bytes = self.space().free_bytes;
+        if full {
+            tracing::error!(free_bytes, "the disk is full; produce is refused");
+        } else {
+            tracing::info!(free_bytes, "the disk has room again; produce is taken");
+        }
     }
 
     /// Counts bytes that are about to be written. The space is looked at once a second, which is long
@@ -153,12 +159,12 @@ impl Storage {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .met_full();
-        self.full.store(true, Ordering::Relaxed);
+        self.set_full(true);
     }
 
     /// Gives the reserve's room to what frees or guards data. Blocks.
     pub fn release_reserve(&self) -> Result<(), LogError> {
-        self.full.store(true, Ordering::Relaxed);
+        self.set_full(true);
         self.guard
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

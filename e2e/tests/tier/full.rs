@@ -57,6 +57,12 @@ async fn a_disk_that_fills_while_the_store_is_away_has_room_again_when_it_is_bac
             "what is in no tier is gone: {status:?}"
         );
     };
+    let watched = Instant::now();
+    while watched.elapsed() < WATCHED {
+        assert_eq!(producing.append().await.unwrap_err(), FULL);
+        waits(&stage.status("t").await[0]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let finding = stage.finding(FULL, true).await.unwrap();
     eprintln!(
         "{}: {}; {}",
@@ -65,12 +71,6 @@ async fn a_disk_that_fills_while_the_store_is_away_has_room_again_when_it_is_bac
     let says = |words: &str| assert!(finding.remedy.contains(words), "{words}: {finding:?}");
     says("wait for the tier");
     says("TIER_UNAVAILABLE");
-    let watched = Instant::now();
-    while watched.elapsed() < WATCHED {
-        assert_eq!(producing.append().await.unwrap_err(), FULL);
-        waits(&stage.status("t").await[0]);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
     // Neither does a broker that is killed drop anything when it comes back, with what room its journals took.
     stage.broker.kill();
     stage.broker.restart();
@@ -106,14 +106,16 @@ async fn a_tier_on_the_disk_itself_takes_the_copies_at_once_and_counts_as_what_f
     let created = admin.create_topic("t", 1, TopicConfig::default(), false);
     created.await.unwrap();
     let mut producing = Producing::new(&client);
-    for _ in 0..40 {
-        producing.append().await.unwrap();
+    // In portions: whoever appends faster than segments are copied fills the disk with the log alone.
+    for _ in 0..5 {
+        for _ in 0..16 {
+            producing.append().await.unwrap();
+        }
+        let status = stage.settled("t").await.remove(0);
+        assert_eq!(Some(status.local_start_offset), status.tier_end_offset);
+        assert_eq!(stage.local_segments(), 1, "only the active one");
     }
-    let status = stage.settled("t").await.remove(0);
-    assert_eq!(Some(status.local_start_offset), status.tier_end_offset);
-    assert_eq!(stage.local_segments(), 1, "only the active one");
 
-    // Whoever appends faster than segments are copied is refused now and then, until the copies are gone from the log.
     let filled = producing.fill_up().await;
     let in_tier = bytes(&stage, "tier");
     let in_log = bytes(&stage, "topics");
