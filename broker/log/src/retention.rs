@@ -94,10 +94,18 @@ impl Log {
             key: self.key,
             log_start: self.log_start,
             local_start: self.local_start,
+            kept_from: self.kept_from(),
             env: Arc::clone(&self.env),
             shared: Arc::clone(&self.shared),
             dirs: self.unsynced_dirs_above(),
         }
+    }
+
+    /// Base of the first segment that stays when all below the local start are gone.
+    pub(crate) fn kept_from(&self) -> Offset {
+        let mut segments = self.segments.iter();
+        let kept = segments.find(|segment| self.local_start < segment.end_offset());
+        kept.unwrap_or_else(|| self.active()).base_offset()
     }
 
     /// Seals the active segment if all of it lies below the log start, so that it can be reclaimed. On a full disk it stays

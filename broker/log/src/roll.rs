@@ -59,12 +59,15 @@ impl Log {
         Ok(())
     }
 
-    /// Writes a snapshot of the producer state at the end and removes the oldest. Derived: a failure costs time later.
+    /// Writes a snapshot of the producer state at the end and removes the oldest, but not the one where the log begins on
+    /// this disk: nothing else has what was before. Derived: a failure costs time later.
     pub(crate) fn write_producers(&self) {
         let disk = &*self.env.disk;
         let path = files::at_offset(self.key, self.end, PRODUCERS);
+        let kept_from = self.kept_from();
+        let is_surplus = |at, newer| newer >= PRODUCER_SNAPSHOTS_MAX && at != kept_from;
         let written = files::replace(disk, &path, &self.producers.encode(), false)
-            .and_then(|()| self.remove_producers(|_, newer| newer >= PRODUCER_SNAPSHOTS_MAX));
+            .and_then(|()| self.remove_producers(is_surplus));
         if let Err(error) = written {
             tracing::warn!(%error, "producer snapshot not written; the log will be read instead");
         }

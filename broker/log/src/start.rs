@@ -2,10 +2,11 @@
 
 use crate::LogError;
 use crate::config::{LogEnv, PartitionKey};
-use crate::files::{self, Fields, START};
+use crate::files::{self, Fields, PRODUCERS, START};
 use crate::frame::{frame, unframe};
 use crate::jobs::{Shared, sync_dirs};
 use headwater_record::Offset;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -75,6 +76,8 @@ pub struct StartJob {
     pub log_start: Offset,
     /// The local start offset, at or above it.
     pub local_start: Offset,
+    /// Base of the first segment that stays.
+    pub(crate) kept_from: Offset,
     pub(crate) env: Arc<LogEnv>,
     pub(crate) shared: Arc<Shared>,
     /// Above the partition's own, innermost first.
@@ -89,11 +92,25 @@ impl StartJob {
             if starts == durable {
                 return Ok(durable);
             }
+            self.sync_producers()?;
             let path = files::named(self.key, START);
             files::replace(&*self.env.disk, &path, &starts.encode(), true)?;
             sync_dirs(&self.env, &self.dirs)?;
             Ok(starts)
         })
+    }
+
+    /// The snapshot of the producer state where the log begins on this disk is derived only as long as the batches before
+    /// it are there. The `start` file's directory is its own.
+    fn sync_producers(&self) -> Result<(), LogError> {
+        let path = files::at_offset(self.key, self.kept_from, PRODUCERS);
+        match self.env.disk.open(&path, false) {
+            // It could not be written, or an older program has taken it for replaced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            opened => opened
+                .and_then(|file| file.sync())
+                .map_err(LogError::io("sync", &path)),
+        }
     }
 }
 

@@ -123,6 +123,11 @@ impl<'a> Recovery<'a> {
         let mut durable = Starts::default();
         let starts = match opening.start()? {
             Start::At(starts) => {
+                // The file may be in place and not synced, and what lies below goes from now on.
+                if first.is_some_and(|first| first < starts.local) {
+                    let synced = opening.env.disk.sync_dir(&dir);
+                    synced.map_err(LogError::io("sync", &dir))?;
+                }
                 // Records below were deleted, or are in the tier: offsets below are taken for ever, whatever the mark
                 // says.
                 mark = mark.max(starts.local);

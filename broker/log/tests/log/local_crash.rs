@@ -93,6 +93,26 @@ fn a_crash_at_any_step_of_a_drop_leaves_everything_from_the_local_start_on() {
 }
 
 #[test]
+fn a_start_that_a_killed_process_has_not_synced_is_synced_before_anything_below_is_unlinked() {
+    let bench = Bench::new();
+    let mut log = filled(&bench);
+    let to = bases(&log)[3];
+    bench.disk.keep_images();
+    log.drop_local(to).unwrap().run().unwrap();
+    for (at, image) in bench.disk.take_images().into_iter().enumerate() {
+        // The process is killed; the next one finds what the page cache has.
+        let bench = Bench::on(image);
+        let (mut log, _) = bench.reopen(config(), false);
+        while log.reclaim(1).unwrap() {}
+        drop(log);
+        for survival in survivals() {
+            let context = format!("image {at}, {survival:?}");
+            check(bench.disk.crash(survival), &context);
+        }
+    }
+}
+
+#[test]
 fn whatever_is_left_of_dropped_segments_is_no_damage() {
     let bench = Bench::new();
     let mut log = filled(&bench);

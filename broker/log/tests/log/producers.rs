@@ -1,6 +1,7 @@
 //! Retries, fences and forgetting: what the producer state says of a batch.
 
 use crate::common::{Bench, NOW, batch, batch_of, config};
+use headwater_log::sim::Survival;
 use headwater_log::{Log, Now, ProducerCheck};
 use headwater_record::{Batch, LeaderEpoch, Offset, ProducerIdentity};
 use std::path::PathBuf;
@@ -148,4 +149,37 @@ fn checks(log: &Log) -> Vec<ProducerCheck> {
     batches
         .map(|batch| log.check_producer(&batch, NOW))
         .collect()
+}
+
+#[test]
+fn producers_whose_batches_are_gone_are_known_after_a_power_loss() {
+    let bench = Bench::new();
+    let mut log = bench.open(config());
+    let sent: Vec<Batch> = (0..3).map(|id| of(10 + id, 0, 0, 3)).collect();
+    sent.iter().for_each(|batch| append(&mut log, batch, NOW));
+    bench.sync(&mut log);
+    log.advance_start(log.end()).unwrap().run().unwrap();
+    while log.reclaim(1).unwrap() {}
+    let duplicates = |log: &Log| {
+        let check = |batch: &&Batch| log.check_producer(batch, NOW);
+        let is_duplicate = |check| matches!(check, ProducerCheck::Duplicate(_));
+        sent.iter()
+            .filter(|batch| is_duplicate(check(batch)))
+            .count()
+    };
+    let after = |survival| {
+        let disk = bench.disk.crash(survival);
+        duplicates(&Bench::on(disk).reopen(config(), false).0)
+    };
+    let survivals = (0..20).map(Survival::Seeded);
+    for survival in survivals.chain([Survival::Nothing]) {
+        assert_eq!(after(survival), sent.len(), "{survival:?}");
+    }
+    // Snapshots of later segments do not take its place before they are synced.
+    for at in 0..400 {
+        append(&mut log, &of(1, 0, 3 * at, 3), NOW);
+    }
+    bench.sync(&mut log);
+    assert!(log.segment_count() > 4);
+    assert_eq!(after(Survival::Nothing), sent.len());
 }
