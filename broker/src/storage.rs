@@ -18,8 +18,11 @@ pub struct Storage {
     /// Bytes that may be written before the low water mark is reached, as of the last look at the
     /// disk, less what was taken since.
     headroom_bytes: AtomicI64,
-    /// Bytes of these that are kept for copies under way.
+    /// Bytes of these that are kept for copies: those under way, and those that the last look at the disk may not have
+    /// seen.
     reserved_bytes: AtomicI64,
+    /// Bytes kept for copies that are done: the next look sees what they have taken.
+    copied_bytes: AtomicI64,
     low_water_bytes: u64,
     failed: AtomicBool,
     failure: watch::Sender<Option<String>>,
@@ -35,6 +38,7 @@ impl Storage {
             full: AtomicBool::new(false),
             headroom_bytes: AtomicI64::new(i64::MAX),
             reserved_bytes: AtomicI64::new(0),
+            copied_bytes: AtomicI64::new(0),
             low_water_bytes,
             failed: AtomicBool::new(false),
             failure: watch::channel(None).0,
@@ -94,6 +98,7 @@ impl Storage {
 
     /// Looks at the disk's space and decides anew whether records are refused. Blocks.
     pub fn check_space(&self) -> Result<(), LogError> {
+        let copied_bytes = self.copied_bytes.load(Ordering::SeqCst);
         let state = self
             .guard
             .lock()
@@ -103,8 +108,11 @@ impl Storage {
         let headroom = self.space().free_bytes.saturating_sub(self.low_water_bytes);
         self.headroom_bytes.store(
             i64::try_from(headroom).unwrap_or(i64::MAX),
-            Ordering::Relaxed,
+            Ordering::SeqCst,
         );
+        self.copied_bytes.fetch_sub(copied_bytes, Ordering::SeqCst);
+        self.reserved_bytes
+            .fetch_sub(copied_bytes, Ordering::SeqCst);
         self.set_full(full);
         Ok(())
     }
@@ -173,6 +181,17 @@ impl Storage {
     }
 }
 
+/// Fails the directory if the thread that holds this panics: who waits for it would wait for ever.
+pub struct FailsOnPanic(pub Arc<Storage>);
+
+impl Drop for FailsOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail_with("a thread of the log has panicked");
+        }
+    }
+}
+
 /// Room on the disk that is kept for a copy until this is dropped.
 #[must_use]
 pub struct Room {
@@ -183,13 +202,8 @@ pub struct Room {
 impl Drop for Room {
     fn drop(&mut self) {
         // What the copy has taken is missing before the next look at the disk finds out.
-        let Storage {
-            headroom_bytes,
-            reserved_bytes,
-            ..
-        } = &*self.storage;
-        headroom_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
-        reserved_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        let copied_bytes = &self.storage.copied_bytes;
+        copied_bytes.fetch_add(self.bytes, Ordering::SeqCst);
     }
 }
 
@@ -222,8 +236,10 @@ impl Storage {
 
 #[cfg(test)]
 mod tests {
-    use headwater_log::OsDisk;
+    use std::path::Path;
+
     use headwater_log::sim::SimDisk;
+    use headwater_log::{Disk, OsDisk};
 
     use super::*;
 
@@ -236,6 +252,22 @@ mod tests {
         assert!(!storage.is_full(), "about 1 GiB is left");
         storage.charge(2 << 30);
         assert!(storage.is_full());
+    }
+
+    #[test]
+    fn a_thread_that_panics_fails_the_directory() {
+        let storage = Storage::with_room(Arc::new(SimDisk::new(1)), 1 << 20);
+        let end = |panics: bool| {
+            let holds = FailsOnPanic(storage.clone());
+            let thread = std::thread::spawn(move || {
+                let _holds = holds;
+                assert!(!panics, "planned");
+            });
+            assert_eq!(thread.join().is_err(), panics);
+            storage.has_failed()
+        };
+        assert!(!end(false));
+        assert!(end(true));
     }
 
     #[test]
@@ -262,5 +294,22 @@ mod tests {
         storage.check_space().unwrap();
         assert!(storage.reserve(ROOM / 2).is_some());
         assert!(!storage.is_full(), "records are taken all along");
+    }
+
+    #[test]
+    fn a_copy_that_the_last_look_has_seen_takes_no_room_from_records() {
+        const ROOM: u64 = 1 << 20;
+        let disk = SimDisk::new(1);
+        disk.set_capacity(1 << 30);
+        let storage = Storage::with_room(Arc::new(disk.clone()), ROOM);
+        let copy = storage.reserve(ROOM / 2).unwrap();
+        let file = disk.open(Path::new("copy"), true).unwrap();
+        file.write_at(&[&vec![7; ROOM as usize / 2]], 0).unwrap();
+        storage.check_space().unwrap();
+        drop(copy);
+        storage.charge(ROOM as usize / 4);
+        assert!(!storage.is_full(), "a quarter is left");
+        storage.charge(ROOM as usize / 2);
+        assert!(storage.is_full());
     }
 }

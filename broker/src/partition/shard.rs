@@ -24,7 +24,7 @@ use super::syncer::{self, Round, RoundDone, SyncerMailbox};
 use crate::clock::Clock;
 use crate::limits::{SHARD_MESSAGES_PER_TURN_MAX, SHARD_TICK, SHARD_TICK_FULL};
 use crate::metrics::Metrics;
-use crate::storage::Storage;
+use crate::storage::{FailsOnPanic, Storage};
 
 /// What a shard is told.
 pub enum Message {
@@ -188,7 +188,10 @@ pub fn start(index: usize, env: Arc<ShardEnv>) -> std::io::Result<ShardMailbox> 
     };
     std::thread::Builder::new()
         .name(format!("shard-{index}"))
-        .spawn(move || shard.run())?;
+        .spawn(move || {
+            let _holds = FailsOnPanic(shard.env.storage.clone());
+            shard.run();
+        })?;
     Ok(ShardMailbox(sender))
 }
 
@@ -372,6 +375,9 @@ impl Shard {
                     in_sync,
                 },
             );
+            if self.env.storage.has_failed() {
+                self.push(key, Input::Abandon);
+            }
             if let Some(tiered) = tiered {
                 self.push(key, tiered_input(tiered));
             }
@@ -493,7 +499,8 @@ impl Shard {
 
     /// Hands all that waits to the syncer, unless it is busy: then it is the next group.
     fn start_round(&mut self) {
-        if self.round_running {
+        // After a failure nothing would come back of it.
+        if self.round_running || self.env.storage.has_failed() {
             return;
         }
         for key in std::mem::take(&mut self.unsynced) {

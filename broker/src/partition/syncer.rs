@@ -14,6 +14,7 @@ use headwater_record::{LeaderEpoch, Offset};
 
 use super::shard::{Message, ShardEnv, ShardMailbox};
 use crate::limits::{JOURNAL_CHECKPOINT_INTERVAL, SYNC_MARKS_IDLE, SYNC_THREADS_PER_ROUND_MAX};
+use crate::storage::FailsOnPanic;
 
 /// What has to become durable together.
 #[derive(Default)]
@@ -69,7 +70,10 @@ pub fn start(
     };
     thread::Builder::new()
         .name(format!("sync-{index}"))
-        .spawn(move || syncer.run(&mailbox))?;
+        .spawn(move || {
+            let _holds = FailsOnPanic(syncer.env.storage.clone());
+            syncer.run(&mailbox);
+        })?;
     Ok(SyncerMailbox(sender))
 }
 
@@ -178,6 +182,7 @@ impl Syncer {
         let spawned = thread::Builder::new()
             .name(format!("checkpoint-{}", self.index))
             .spawn(move || {
+                let _holds = FailsOnPanic(env.storage.clone());
                 if let Err(error) = run_checkpoint(&env, checkpoint) {
                     env.storage.fail(&error);
                 }

@@ -75,6 +75,7 @@ pub(super) fn register(
                         .to_owned(),
                 });
             }
+            identity.registered(incarnation)?;
             Ok(broker)
         }
         other => unreachable!("a registration was asked for, got {other:?}"),

@@ -72,6 +72,10 @@ impl Upkeep {
 
     /// Records that this broker still runs, and the wall clock with it.
     async fn confirm_incarnation(self: Arc<Self>) {
+        // What the failure left for the next start would be taken away.
+        if self.broker.storage.has_failed() {
+            return;
+        }
         let incarnation = IncarnationId(Uuid::new_v4());
         let begun = self.with_identity(move |identity, wall_ms| {
             identity.begin_incarnation(incarnation, wall_ms)

@@ -8,6 +8,9 @@ use super::refused::Refused;
 /// The action of a failed sync.
 const SYNC: &str = "sync";
 
+/// Of a file that replaces another one: until it is there nothing has been written.
+pub(super) const CREATE: &str = "create";
+
 /// Why the metadata or the identity could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,7 +77,11 @@ impl MetadataError {
     /// without the bytes being there.
     pub fn is_final(&self) -> bool {
         match self {
-            MetadataError::Io { action, source, .. } => *action == SYNC || !is_full(source),
+            MetadataError::Io { action, source, .. } => match *action {
+                SYNC => true,
+                CREATE => false,
+                _ => !is_full(source),
+            },
             MetadataError::Failed => true,
             _ => false,
         }

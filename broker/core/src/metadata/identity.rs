@@ -15,7 +15,7 @@ use std::sync::Arc;
 use headwater_log::Disk;
 
 use self::file::{FORMAT_VERSION, FileError, decode, encode};
-use super::error::MetadataError;
+use super::error::{CREATE, MetadataError};
 use super::refused::Refused;
 use crate::ids::{BrokerId, ClusterId, IncarnationId, StorageId};
 use crate::limits::{
@@ -242,6 +242,21 @@ impl Identity {
         self.replace(state)
     }
 
+    /// The metadata has that incarnation for this broker's last, durably: forgets those before it, of which starts that
+    /// fail later on would come to have too many. What opening found stays.
+    pub fn registered(&mut self, incarnation: IncarnationId) -> Result<(), MetadataError> {
+        let mut state = self.state.clone();
+        let before = state.incarnations.iter().position(|id| *id == incarnation);
+        match before {
+            // As after any start that went well.
+            None | Some(0 | 1) => Ok(()),
+            Some(before) => {
+                state.incarnations.drain(..before);
+                self.replace(state)
+            }
+        }
+    }
+
     /// The metadata has accepted that incarnation as this broker's: forgets those before it, and
     /// what opening found, the recorded boot id and the poison marker included. So everything that
     /// follows from what opening found must be done before.
@@ -317,7 +332,7 @@ fn write(disk: &dyn Disk, state: &State) -> Result<(), MetadataError> {
     let (new, path, root) = (Path::new(FILE_NEW), Path::new(FILE), Path::new(""));
     let file = disk
         .open(new, true)
-        .map_err(MetadataError::io("create", new))?;
+        .map_err(MetadataError::io(CREATE, new))?;
     file.truncate(0)
         .map_err(MetadataError::io("truncate", new))?;
     file.write_at(&[&encode(state)], 0)

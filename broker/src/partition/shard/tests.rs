@@ -271,24 +271,35 @@ impl Disk for Gated {
     }
 }
 
-#[test]
-fn a_partition_counts_as_closed_when_no_sync_is_about_its_files_any_more() {
+fn gated() -> (Bench, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let bench = Bench::start_on(|disk| {
         let gate = gate.clone();
         Arc::new(Gated { disk, gate })
     });
+    (bench, gate)
+}
+
+fn wait_until(what: &str, so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_partition_counts_as_closed_when_no_sync_is_about_its_files_any_more() {
+    let (bench, gate) = gated();
     // The first record needs directories synced, for the epochs file before it.
     let closed = gate.open.write().unwrap();
     gate.reached.store(false, Ordering::SeqCst);
     std::thread::scope(|scope| {
         // Refused or not: nobody waits for it any more.
         scope.spawn(|| drop(bench.append()));
-        let began = Instant::now();
-        while !gate.reached.load(Ordering::SeqCst) {
-            assert!(began.elapsed() < PATIENCE, "no directory is synced");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("no directory is synced", || {
+            gate.reached.load(Ordering::SeqCst)
+        });
         let (done, mut told) = oneshot::channel();
         let key = bench.handle.key;
         bench.shard.send(Message::Close { key, done });
@@ -301,4 +312,39 @@ fn a_partition_counts_as_closed_when_no_sync_is_about_its_files_any_more() {
         told.blocking_recv().unwrap();
     });
     assert!(!bench.storage.has_failed());
+}
+
+#[test]
+fn a_shard_stops_once_its_storage_has_failed_whatever_it_was_about_to_write() {
+    let (bench, gate) = gated();
+    bench.storage.set_shards(vec![bench.shard.clone()]);
+    bench.append().unwrap();
+    bench.append().unwrap();
+    let closed = gate.open.write().unwrap();
+    gate.reached.store(false, Ordering::SeqCst);
+    let delete = |before| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let deleted = bench.handle.delete_records(Some(Offset::new(before)));
+        runtime.unwrap().block_on(deleted).unwrap_err()
+    };
+    std::thread::scope(|scope| {
+        // The first start is on its way to the disk, and the next one waits for it.
+        scope.spawn(|| delete(1));
+        wait_until("no directory is synced", || {
+            gate.reached.load(Ordering::SeqCst)
+        });
+        scope.spawn(|| delete(2));
+        std::thread::sleep(Duration::from_millis(200));
+        scope.spawn(|| bench.storage.fail_with("planned"));
+        wait_until("it has not failed", || bench.storage.has_failed());
+        drop(closed);
+        let (done, mut stopped) = oneshot::channel();
+        bench.shard.send(Message::Stop { done });
+        let mut stopped = || stopped.try_recv().is_ok();
+        let began = Instant::now();
+        while !stopped() {
+            assert!(began.elapsed() < PATIENCE, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
 }

@@ -156,6 +156,23 @@ fn the_number_of_unconfirmed_incarnations_is_bounded() {
 }
 
 #[test]
+fn starts_that_fail_once_they_are_registered_do_not_use_the_incarnations_up() {
+    let disk = SimDisk::new(1);
+    drop(running(&disk));
+    let other = "1b4c0b1e-0000-4000-8000-000000000002";
+    let starts = 2 * INCARNATIONS_MAX as u128;
+    for number in 2..starts {
+        let mut identity = open_at(&disk, other).unwrap();
+        identity.begin_incarnation(id(number), 0).unwrap();
+        identity.registered(id(number)).unwrap();
+    }
+    let identity = open_at(&disk.crash(Survival::Nothing), other).unwrap();
+    assert!(identity.incarnations().contains(&id(starts - 1)));
+    assert!(identity.incarnations().len() <= 3);
+    assert!(identity.opened().other_boot, "what was found stays");
+}
+
+#[test]
 fn another_boot_is_reported_until_a_registration_is_confirmed() {
     let disk = SimDisk::new(1);
     drop(running(&disk));
@@ -339,6 +356,8 @@ fn after_a_failed_sync_nothing_is_tried_again() {
         (SimOp::Rename, true, false),
         (SimOp::Sync, true, true),
         (SimOp::SyncDir, true, true),
+        // Nor is a lack of descriptors.
+        (SimOp::Open, false, false),
     ];
     for (op, full, is_final) in failing {
         let disk = SimDisk::new(1);
