@@ -17,7 +17,6 @@ use std::sync::atomic::AtomicU64;
 
 pub use admin::{SETTINGS, TopicChange, TopicPlan};
 pub use consume::{FetchBudget, FetchEntry, FetchRequest, FetchedPartition, Payload};
-use futures::lock::Mutex;
 use headwater_core::ids::{BrokerId, ClusterId};
 use headwater_core::metadata::{Image, Topic};
 use headwater_core::names::TopicName;
@@ -25,7 +24,7 @@ pub use health::{Finding, Findings, Severity, damage};
 pub use produce::{ProduceRequest, Produced, RecordsRequest, StreamBatch};
 pub(crate) use room::REMEDY as ROOM_REMEDY;
 pub use tier::{PartitionTier, VerifyEvent};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::auth::{Action, Authorizer, Principal};
 use crate::clock::Clock;
@@ -79,7 +78,8 @@ pub struct Broker {
     beyond_budget: Arc<Semaphore>,
     /// Places to open batches for answers.
     openings: Arc<Semaphore>,
-    /// Held by whoever looks for a time, on the disk or in the tier, while it may open batches.
+    /// Held by whoever looks for a time on the disk. Searches of the tier take turns of their own: they have a time limit,
+    /// and one on the disk may read for long.
     searching: Arc<Mutex<()>>,
     tails: TailCache,
     draining: watch::Receiver<bool>,
@@ -147,10 +147,7 @@ impl Broker {
             cold_budget: budget(cold_bytes),
             beyond_budget: Arc::new(Semaphore::new(1)),
             openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
-            searching: tier
-                .as_ref()
-                .map(|tier| tier.tier.opening().clone())
-                .unwrap_or_default(),
+            searching: Arc::default(),
             tails: TailCache::default(),
             settings,
             identity,

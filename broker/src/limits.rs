@@ -93,8 +93,8 @@ pub const SHARD_TICK: Duration = Duration::from_millis(100);
 pub const SHARD_TICK_FULL: Duration = Duration::from_secs(1);
 
 /// Reads of the tier at once, over all fetches. Each holds its part of a budgeted answer, or the one batch that it
-/// reads at least if that is larger, and a chunk or two on the way to it: beyond the budget 16 of the largest batches,
-/// whatever is asked. Enough for hundreds of MiB a second from a store that takes 50 ms.
+/// reads at least if that is larger, and on the way to it the chunks that it is joined from: as much again, whatever is
+/// asked. Enough for hundreds of MiB a second from a store that takes 50 ms.
 pub const TIER_READS_MAX: usize = 16;
 
 /// Reads ahead of readers at once. More would only throw each other out of the cache.

@@ -166,7 +166,7 @@ impl Broker {
                 &format!(
                     "find the other broker, which runs on this disk elsewhere or on a copy of it, and stop this one. If \
                      this one is to go on, stop the other one and start this one anew; should it say so again, delete \
-                     all below {}/owner/ in the tier before",
+                     all below {0}/owner/ and {0}/metadata/ in the tier before",
                     tier.tier.cluster()
                 ),
             );

@@ -51,8 +51,10 @@ impl Tier {
         self.put(&key, frame::encode(SNAPSHOT, &message)).await?;
         let kept = list_all(self.store(), &format!("{cluster}/metadata/")).await?;
         let surplus = kept.len().saturating_sub(SNAPSHOTS_KEPT);
-        for key in kept.iter().take(surplus) {
-            self.store().delete(key).await?;
+        // The lowest is this one where an older history goes on.
+        let others = kept.iter().filter(|other| **other != key);
+        for other in others.take(surplus) {
+            self.store().delete(other).await?;
         }
         Ok(())
     }

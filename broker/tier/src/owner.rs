@@ -61,10 +61,15 @@ impl Tier {
         })
     }
 
-    /// Whether another process has taken the objects over from the owner of this number.
+    /// Whether another process has taken the objects over from the owner of this number. An owner whose own object is gone
+    /// has been superseded too: it goes before those of its successors do, so it is looked for after them.
     pub async fn is_superseded(&self, number: u64) -> Result<bool, TierError> {
-        let next = keys::owner(self.cluster(), number.saturating_add(1));
-        match self.store().stat(&next).await {
+        Ok(self.has_owner(number.saturating_add(1)).await? || !self.has_owner(number).await?)
+    }
+
+    async fn has_owner(&self, number: u64) -> Result<bool, TierError> {
+        let key = keys::owner(self.cluster(), number);
+        match self.store().stat(&key).await {
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(false),
             stat => stat.map(|_| true).map_err(TierError::from),
         }
@@ -91,12 +96,15 @@ impl Tier {
         }
     }
 
-    /// Deletes owners that are long superseded. What fails is tried again by the next one to take over.
+    /// Deletes owners that are long superseded, none before those below it: an owner whose number is still there would take
+    /// a successor that is not for one that never was. What fails is tried again by the next one to take over.
     async fn forget_owners(&self, listed: &[u64], number: u64) {
         let is_old = |old: &&u64| old.saturating_add(OWNERS_KEPT) <= number;
         for &old in listed.iter().filter(is_old) {
             let key = keys::owner(self.cluster(), old);
-            drop(self.store().delete(&key).await);
+            if self.store().delete(&key).await.is_err() {
+                return;
+            }
         }
     }
 }

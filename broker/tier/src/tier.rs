@@ -40,7 +40,7 @@ pub struct Tier {
     page_entries: usize,
     chunks: Cache<(Uuid, u32), Bytes, ChunkWeight, Hasher>,
     meta: Cache<MetaKey, Meta, MetaWeight, Hasher>,
-    opening: Arc<Mutex<()>>,
+    opening: Mutex<()>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -121,7 +121,7 @@ impl Tier {
             page_entries: PAGE_ENTRIES,
             chunks: cache(limits.chunk_bytes, CHUNK_BYTES, ChunkWeight),
             meta: cache(limits.meta_bytes, 1_024, MetaWeight),
-            opening: Arc::default(),
+            opening: Mutex::default(),
         }
     }
 
@@ -149,7 +149,7 @@ impl Tier {
     }
 
     /// Held by whoever opens a batch to look for a time in it: what a batch opens to may be large, so they take turns.
-    pub fn opening(&self) -> &Arc<Mutex<()>> {
+    pub fn opening(&self) -> &Mutex<()> {
         &self.opening
     }
 

@@ -29,7 +29,8 @@ impl Driver {
             let tier = self.parts.tier.clone();
             let clock = self.parts.clock.clone();
             self.spawn_small(async move {
-                let result = write(&tier, &update, clock.now().monotonic_ms).await;
+                let now_ms = move || clock.now().monotonic_ms;
+                let result = write(&tier, &update, &now_ms).await;
                 Done::Snapshot(update, result)
             });
         }
@@ -173,11 +174,16 @@ async fn ask(tier: &BrokerTier, side: Side) {
     }
 }
 
-async fn write(tier: &BrokerTier, update: &Update, now_ms: u64) -> Result<(), TierError> {
-    // A restore takes the newest for the truth.
-    tier.fence.check(&tier.tier, now_ms).await?;
+async fn write(
+    tier: &BrokerTier,
+    update: &Update,
+    now_ms: &(dyn Fn() -> u64 + Send + Sync),
+) -> Result<(), TierError> {
+    // A restore takes the newest for the truth, and a store may take minutes for many topics.
     for (topic, snapshot) in &update.topics {
+        tier.fence.check(&tier.tier, now_ms()).await?;
         tier.tier.put_topic(topic.0, snapshot).await?;
     }
+    tier.fence.check(&tier.tier, now_ms()).await?;
     tier.tier.put_snapshot(&update.snapshot).await
 }

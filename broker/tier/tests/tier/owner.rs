@@ -110,6 +110,19 @@ fn an_owner_whose_bytes_are_not_what_was_sent_counts_for_nobody() {
 }
 
 #[test]
+fn who_wakes_after_its_successors_are_forgotten_is_superseded_all_the_same() {
+    let (mut bench, watch, head) = beside_a_successor(6);
+    for epoch in 7..7 + OWNERS_KEPT {
+        bench.watch_of(epoch).unwrap();
+    }
+    let owners = bench.owners();
+    let successor = keys::owner(CLUSTER, 2);
+    assert!(!owners.contains(&successor), "{:?} is the first", owners[0]);
+    bench.store.wait(GRACE_MS + 1);
+    assert!(is_superseded(&bench.sweep_as(&watch, head)));
+}
+
+#[test]
 fn owners_that_are_long_superseded_go() {
     let bench = Bench::new();
     for epoch in 1..=OWNERS_KEPT + 3 {

@@ -98,3 +98,19 @@ fn replaced_objects_of_a_topic_stay_while_another_cluster_holds_or_has_them() {
     assert_eq!(bench.newest_topic(), KEPT + 2);
     assert_eq!(bench.keys().len() as u64, KEPT + 2 + 1);
 }
+
+#[test]
+fn the_snapshot_that_was_put_last_stays_also_where_others_have_higher_revisions() {
+    let bench = Bench::new();
+    let put = |revision| {
+        let image = Bytes::from_static(b"image");
+        block_on(bench.tier.put_snapshot(&Snapshot { revision, image })).unwrap();
+    };
+    // Of a history that another process went on with; then this one was made the owner again.
+    (101..120).for_each(put);
+    put(5);
+    let snapshots = bench.keys().into_iter();
+    let snapshots: Vec<String> = snapshots.filter(|key| key.contains("/metadata/")).collect();
+    assert_eq!(snapshots.len(), 8, "{snapshots:?}");
+    assert!(snapshots[0].ends_with("00005"), "{snapshots:?}");
+}
