@@ -235,6 +235,32 @@ async fn a_position_below_the_log_start_is_an_error_that_names_the_bounds() {
 }
 
 #[tokio::test]
+async fn each_partition_that_is_out_of_range_is_told_of_once() {
+    let fake = Fake::start(3).await;
+    let client = fake.client();
+    for (partition, batches) in [(0, 4), (1, 4), (2, 1)] {
+        fill(&client, partition, batches).await;
+    }
+    let mut builder = client.consumer().partition("t", 2, Position::Earliest);
+    for partition in 0..2 {
+        let topics = &mut fake.state().topics;
+        topics.get_mut("default/t").expect("exists")[partition].log_start = 6;
+        builder = builder.partition("t", partition as u32, Position::Offset(2));
+    }
+    let mut consumer = builder.build().await.expect("built");
+    let (mut told, mut read) = (Vec::new(), Vec::new());
+    while read.len() < 3 {
+        match next(&mut consumer).await {
+            Ok(offsets) => read.extend(offsets),
+            Err(Error::OffsetOutOfRange { partition, .. }) => told.push(partition),
+            Err(error) => panic!("another error: {error:?}"),
+        }
+        assert!(told.len() <= 2, "{told:?}");
+    }
+    assert_eq!((told, read), (vec![0, 1], vec![0, 1, 2]));
+}
+
+#[tokio::test]
 async fn a_policy_moves_a_position_that_is_gone() {
     for (policy, first) in [(OnOutOfRange::Earliest, 6), (OnOutOfRange::Latest, 12)] {
         let fake = Fake::start(1).await;
@@ -318,6 +344,27 @@ async fn a_dropped_call_loses_no_records() {
     }
     writer.await.expect("written");
     assert_eq!(read, (0..90).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn dropped_calls_do_not_put_off_the_next_stream() {
+    let fake = Fake::start(1).await;
+    let client = fake.client();
+    let builder = client.consumer().topic("t", Position::Latest);
+    let mut consumer = builder.build().await.expect("built");
+    fake.shared.draining.send_replace(true);
+    let impatient = async {
+        // Less than a draining broker asks to wait.
+        while timeout(Duration::from_millis(20), consumer.next_batch())
+            .await
+            .is_err()
+        {}
+    };
+    let come_back = fake.until("it has come back", |state| state.subscriptions.len() > 1);
+    tokio::select! {
+        () = impatient => panic!("there is nothing to read"),
+        _ = come_back => {}
+    }
 }
 
 #[tokio::test]

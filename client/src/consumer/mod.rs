@@ -263,7 +263,9 @@ impl Consumer {
         for readings in self.readings.chunk_by_mut(same_topic) {
             let bounds = start::bounds(&self.admin, readings).await?;
             for (reading, (log_start_offset, high_watermark)) in readings.iter_mut().zip(bounds) {
-                if (log_start_offset..=high_watermark).contains(&reading.position) {
+                let is_there = (log_start_offset..=high_watermark).contains(&reading.position);
+                // One that was stopped has been told of.
+                if is_there || !reading.is_wanted() {
                     continue;
                 }
                 let error = reading.out_of_range(log_start_offset, high_watermark);
@@ -313,16 +315,17 @@ impl Consumer {
             return Ok(());
         }
         self.refreshed = Instant::now();
-        let mut added = Vec::new();
-        for known in &mut self.whole_topics {
+        for index in 0..self.whole_topics.len() {
+            let known = &mut self.whole_topics[index];
             match new_partitions(&self.admin, known).await {
-                Ok(readings) => added.extend(readings),
+                Ok(added) if added.is_empty() => {}
+                // Before the next topic is looked up: the caller may drop this call there.
+                Ok(added) => {
+                    self.add(added);
+                    self.subscription.restart();
+                }
                 Err(error) => tracing::debug!(%error, topic = %known.name, "not looked up again"),
             }
-        }
-        if !added.is_empty() {
-            self.add(added);
-            self.subscription.restart();
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use headwater_proto::v1;
 use headwater_proto::v1::subscribe_response::Message;
+use tokio::time::Instant;
 use tonic::Streaming;
 
 use super::partition::Reading;
@@ -11,6 +12,12 @@ use crate::admin::{partition_number, wire_offset};
 use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::transport::Transport;
+
+/// How often the broker is to say that it is there, at least.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(5);
+
+/// Heartbeats that may be missed before nobody is thought to be there.
+const HEARTBEATS_MISSED: u32 = 3;
 
 /// What a subscription brings.
 #[derive(Debug)]
@@ -29,8 +36,8 @@ pub(super) struct Subscription {
     until_latest: bool,
     stream: Option<Streaming<v1::SubscribeResponse>>,
     backoff: Backoff,
-    /// How long to wait before opening the next stream.
-    pause: Duration,
+    /// When the next stream may be opened: a time, for a caller that drops its calls waits for it over many of them.
+    open_at: Instant,
 }
 
 impl Subscription {
@@ -46,7 +53,7 @@ impl Subscription {
             until_latest,
             stream: None,
             backoff,
-            pause: Duration::ZERO,
+            open_at: Instant::now(),
         }
     }
 
@@ -66,7 +73,7 @@ impl Subscription {
             Ok(event) => Ok(event),
             Err(error) => {
                 self.stream = None;
-                self.pause = self.backoff.next_pause();
+                self.pause();
                 if !error.is_transient() {
                     return Err(error);
                 }
@@ -80,7 +87,7 @@ impl Subscription {
         let stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
-                tokio::time::sleep(self.pause).await;
+                tokio::time::sleep_until(self.open_at).await;
                 let request = self.request(readings);
                 let mut service = self.transport.consumer_service();
                 self.transport
@@ -90,16 +97,15 @@ impl Subscription {
             }
         };
         let stream = self.stream.insert(stream);
-        // Heartbeats come every 5 s, so that silence means that nobody is there.
+        // Heartbeats come more often, so that silence means that nobody is there.
         let silence_max = self.transport.request_timeout();
         let message = match tokio::time::timeout(silence_max, stream.message()).await {
             Ok(answer) => answer.map_err(|status| self.transport.error(status))?,
             Err(_elapsed) => return Err(self.transport.timeout()),
         };
-        self.pause = Duration::ZERO;
         let Some(message) = message else {
             self.stream = None;
-            self.pause = self.backoff.next_pause();
+            self.pause();
             return Ok(None);
         };
         self.backoff.reset();
@@ -110,11 +116,15 @@ impl Subscription {
                 tracing::info!("the broker is about to stop; connecting again");
                 self.stream = None;
                 let pause_ms = u64::try_from(draining.reconnect_after_ms).unwrap_or(0);
-                self.pause = Duration::from_millis(pause_ms);
+                self.open_at = Instant::now() + Duration::from_millis(pause_ms);
                 Ok(None)
             }
             None => Err(Error::protocol("a subscription holds an empty message")),
         }
+    }
+
+    fn pause(&mut self) {
+        self.open_at = Instant::now() + self.backoff.next_pause();
     }
 
     fn request(&self, readings: &[Reading]) -> v1::SubscribeRequest {
@@ -136,8 +146,10 @@ impl Subscription {
                 }),
             }
         }
+        let heartbeat = HEARTBEAT_MAX.min(self.transport.request_timeout() / HEARTBEATS_MISSED);
         v1::SubscribeRequest {
             subscriptions,
+            heartbeat_interval_ms: heartbeat.as_millis() as i32,
             until_latest: self.until_latest,
             encoding: v1::Encoding::Batches.into(),
             max_bytes: i32::try_from(self.message_bytes_max).unwrap_or(i32::MAX),

@@ -113,7 +113,7 @@ async fn serve(shared: Arc<Shared>, mut places: Vec<Place>, sender: mpsc::Sender
         }
         if *draining.borrow_and_update() {
             let message = Message::Draining(v1::SubscribeDraining {
-                reconnect_after_ms: 10,
+                reconnect_after_ms: 100,
             });
             let _ = sender
                 .send(Ok(v1::SubscribeResponse {

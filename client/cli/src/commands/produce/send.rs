@@ -128,6 +128,8 @@ impl Sender {
     pub(crate) async fn settle(mut self, patience: Duration) -> Sent {
         while let Some(mut delivery) = self.deliveries.pop_front() {
             let outcome = tokio::time::timeout(patience, &mut delivery).await;
+            // Of others that are unknown the broker has said so: what comes after them may still be told.
+            let nobody_answers = outcome.is_err();
             self.sent
                 .count(outcome.unwrap_or(Err(Error::OutcomeUnknown {
                     topic: self.defaults.topic.to_string(),
@@ -135,12 +137,7 @@ impl Sender {
                     records: u32::try_from(self.deliveries.len() + 1).unwrap_or(u32::MAX),
                     cause: format!("no answer within {patience:?}"),
                 })));
-            if self
-                .sent
-                .error
-                .as_ref()
-                .is_some_and(|error| error.reason() == "OUTCOME_UNKNOWN")
-            {
+            if nobody_answers {
                 break;
             }
         }
