@@ -63,7 +63,10 @@ pub struct ClusterSpec {
     /// when the operator is upgraded, see `status.version`. Changing it restarts the broker, unless
     /// `image.reference` says what runs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[0-9A-Za-z._+-]+$"))]
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[0-9A-Za-z_][0-9A-Za-z._-]*$")
+    )]
     pub version: Option<String>,
 
     /// Where the broker's image comes from, instead of the operator's own. Changing it restarts the

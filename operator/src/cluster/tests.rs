@@ -145,6 +145,41 @@ fn a_changed_configuration_is_a_changed_template_and_other_changes_are_not() {
 }
 
 #[test]
+fn resources_that_no_pod_can_have_are_refused() {
+    let judged = |yaml: &str| {
+        let mut declared = cluster(MINIMAL);
+        declared.spec.resources = Some(serde_yaml::from_str(yaml).unwrap());
+        validate(&declared, &found(), &settings())
+    };
+    let refused = |yaml: &str, words: &str| {
+        let verdict = judged(yaml).unwrap_err();
+        assert_eq!(verdict.reason(), Reason::InvalidSpec, "{yaml}");
+        assert!(verdict.message().contains(words), "{}", verdict.message());
+    };
+    refused(
+        "requests: {memory: 1Gi}",
+        "memory is requested with 1Gi and limited to 512Mi",
+    );
+    refused(
+        "{requests: {cpu: 2}, limits: {cpu: 1500m}}",
+        "lower spec.resources.requests.cpu",
+    );
+    refused("requests: {cpu: -1}", "spec.resources.requests: cpu is -1");
+    refused(
+        "limits: {memory: -1}",
+        "spec.resources.limits: memory is -1",
+    );
+    // What nobody asked for gives way.
+    let little = judged("limits: {cpu: 50m}").unwrap();
+    assert_eq!(little.requests["cpu"], "50m");
+    let much = judged("{requests: {memory: 1Gi}, limits: {memory: 2Gi}}").unwrap();
+    assert_eq!(
+        (&*much.requests["cpu"], &*much.limits["memory"]),
+        ("100m", "2Gi")
+    );
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_the_field_and_the_remedy() {
     let refused = |declared: &Cluster, found: &Found| {
         let verdict = validate(declared, found, &settings()).unwrap_err();

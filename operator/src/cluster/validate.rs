@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headwater_crds::{Cluster, Reason, ValueError, Verdict};
+use headwater_crds::{Cluster, Quantity, Reason, ResourcesSpec, ValueError, Verdict};
 use kube::ResourceExt as _;
 
 use super::dereference::Found;
@@ -52,7 +52,7 @@ impl ValidCluster {
     pub(super) fn configuration_with_memory(&self) -> String {
         const KEY: &str = "memory.limit_bytes";
         let limit = self.limits.get("memory").cloned();
-        let bytes = limit.and_then(|limit| headwater_crds::Quantity(limit).amount());
+        let bytes = limit.and_then(|limit| Quantity(limit).amount());
         match bytes {
             Some(bytes) if !self.configuration.contains(KEY) => {
                 format!("{}{KEY}: {bytes:.0}\n", self.configuration)
@@ -109,7 +109,7 @@ pub(super) fn validate(
         .termination_grace_period_seconds
         .unwrap_or(GRACE_SECONDS_DEFAULT);
     let configuration = configuration(cluster, &namespace, grace_seconds).map_err(invalid)?;
-    let (requests, limits) = resources(cluster);
+    let (requests, limits) = resources(cluster).map_err(invalid)?;
     let (image, version) = image(cluster, found, settings);
     Ok(ValidCluster {
         name: cluster.name_any(),
@@ -231,27 +231,51 @@ fn tagged(reference: &str, version: &str) -> String {
     format!("{repository}:{version}")
 }
 
+/// Amounts by the name of the resource.
+type Amounts = BTreeMap<String, String>;
+
 /// Requests and limits. A broker divides its memory limit, so there always is one, and it is
-/// requested whole: memory that is promised and not there kills brokers.
-fn resources(cluster: &Cluster) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    let resources = cluster.spec.resources.clone().unwrap_or_default();
-    let text = |amounts: BTreeMap<String, headwater_crds::Quantity>| -> BTreeMap<String, String> {
-        amounts
-            .into_iter()
-            .map(|(key, amount)| (key, amount.0))
-            .collect()
+/// requested whole: memory that is promised and not there kills brokers. What no pod can have is
+/// refused here: an API server may take it, and then there is a StatefulSet that makes no pod.
+fn resources(cluster: &Cluster) -> Result<(Amounts, Amounts), String> {
+    let ResourcesSpec {
+        mut requests,
+        mut limits,
+    } = cluster.spec.resources.clone().unwrap_or_default();
+    let amount = |field: &str, key: &str, quantity: &Quantity| {
+        quantity.amount().ok_or_else(|| {
+            format!("spec.resources.{field}: {key} is {quantity}; give an amount of 0 or more")
+        })
     };
-    let mut limits = text(resources.limits);
-    let memory = limits
-        .entry("memory".to_owned())
-        .or_insert_with(|| MEMORY_DEFAULT.to_owned())
-        .clone();
-    let mut requests = text(resources.requests);
+    for (key, quantity) in &limits {
+        amount("limits", key, quantity)?;
+    }
+    let default = || Quantity(MEMORY_DEFAULT.to_owned());
+    let memory = limits.entry("memory".to_owned()).or_insert_with(default);
+    let memory = memory.clone();
     requests.entry("memory".to_owned()).or_insert(memory);
-    requests
-        .entry("cpu".to_owned())
-        .or_insert_with(|| CPU_REQUEST_DEFAULT.to_owned());
-    (requests, limits)
+    requests.entry("cpu".to_owned()).or_insert_with(|| {
+        let default = Quantity(CPU_REQUEST_DEFAULT.to_owned());
+        let limit = limits.get("cpu");
+        let lower = limit.filter(|limit| limit.amount() < default.amount());
+        lower.cloned().unwrap_or(default)
+    });
+    for (key, request) in &requests {
+        let asked = amount("requests", key, request)?;
+        if let Some(limit) = limits.get(key)
+            && amount("limits", key, limit)? < asked
+        {
+            return Err(format!(
+                "spec.resources: {key} is requested with {request} and limited to {limit}; lower \
+                 spec.resources.requests.{key} or raise spec.resources.limits.{key}"
+            ));
+        }
+    }
+    let text = |amounts: BTreeMap<String, Quantity>| {
+        let amounts = amounts.into_iter();
+        amounts.map(|(key, amount)| (key, amount.0)).collect()
+    };
+    Ok((text(requests), text(limits)))
 }
 
 /// The broker's configuration file: what the operator decides, the topic defaults, and the rest.
