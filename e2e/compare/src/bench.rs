@@ -151,7 +151,7 @@ impl Bench {
 
     /// Measures a scenario. What fails stands in its row.
     pub(crate) fn run(&mut self, scenario: &Scenario) -> Vec<Row> {
-        let mut rounds = Rounds::new(scenario.id, scenario.runs(self.effort.runs));
+        let mut rounds = Rounds::new(scenario.id, scenario.runs(self.effort.runs), touch_memory);
         match scenario.work {
             What::Load(work) => self.run_load(scenario, work, &mut rounds),
             What::Special(special) => {
@@ -179,7 +179,6 @@ impl Bench {
             Some(_) => scenario.floors,
             None => &[],
         };
-        touch_memory();
         while rounds.next() {
             for (who, class) in &subjects {
                 let (who, class) = (*who, *class);

@@ -16,8 +16,8 @@ use headwater_e2e::Process;
 
 use crate::progress::say;
 
-/// A GiB for each of the servers and a floor.
-const TOUCHED_BYTES: usize = 4 << 30;
+/// What a subject fills with pages of files at most: a GiB of records, and a GiB of objects.
+const TOUCHED_BYTES: usize = 2 << 30;
 
 /// How long a server may take to serve, or to stop.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,8 +52,9 @@ fn pinned(cpu: &str, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Writes to as much memory as a run fills with pages of files. A virtual machine gets a page from its host when it is
-/// first touched, and may have given it back when it is touched again: that costs whoever happens to touch it.
+/// Writes to as much memory as a subject fills with pages of files. A virtual machine gets a page from its host when it is
+/// first touched, and may have given it back when it is touched again, a few seconds after it was freed: that costs whoever
+/// happens to touch it several times what writing to it does.
 pub(crate) fn touch_memory() {
     drop(std::hint::black_box(vec![1_u8; TOUCHED_BYTES]));
 }

@@ -23,15 +23,18 @@ pub(crate) struct Rounds {
     runs: usize,
     /// From 1.
     run: usize,
+    /// What is done before each measurement.
+    prepare: fn(),
     rows: Vec<Row>,
 }
 
 impl Rounds {
-    pub(crate) fn new(scenario: &'static str, runs: usize) -> Rounds {
+    pub(crate) fn new(scenario: &'static str, runs: usize, prepare: fn()) -> Rounds {
         Rounds {
             scenario,
             runs,
             run: 0,
+            prepare,
             rows: Vec::new(),
         }
     }
@@ -48,13 +51,14 @@ impl Rounds {
             "{}, run {} of {}: {subject}",
             self.scenario, self.run, self.runs
         );
-        let run = self.run;
+        let (run, prepare) = (self.run, self.prepare);
         let row = self.row(subject);
         if FAILURES_MAX <= row.failures.len() {
             row.samples.push(Sample::new());
             return true;
         }
         say(&at);
+        prepare();
         match caught(work) {
             Ok((sample, verified)) => {
                 row.samples.push(sample);
@@ -120,7 +124,7 @@ mod tests {
     #[test]
     fn a_failure_is_a_matter_of_one_subject_in_one_run() {
         let sample = || Sample::from([(Figure::P50Us, 1.0)]);
-        let mut rounds = Rounds::new("S1", 2);
+        let mut rounds = Rounds::new("S1", 2, || {});
         let mut results = Vec::new();
         while rounds.next() {
             let run = rounds.run;
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_fails_again_and_again_is_left_out() {
-        let (mut rounds, mut tries) = (Rounds::new("S1", 5), 0);
+        let (mut rounds, mut tries) = (Rounds::new("S1", 5, || {}), 0);
         while rounds.next() {
             rounds.measure("broken", || {
                 tries += 1;
