@@ -244,17 +244,25 @@ impl Identity {
 
     /// The metadata has that incarnation for this broker's last, durably: forgets those before it, of which starts that
     /// fail later on would come to have too many. What opening found stays.
+    ///
+    /// # Errors
+    /// As [`Identity::begin_incarnation`], but for the limit.
     pub fn registered(&mut self, incarnation: IncarnationId) -> Result<(), MetadataError> {
-        let mut state = self.state.clone();
-        let before = state.incarnations.iter().position(|id| *id == incarnation);
-        match before {
-            // As after any start that went well.
-            None | Some(0 | 1) => Ok(()),
-            Some(before) => {
-                state.incarnations.drain(..before);
-                self.replace(state)
-            }
+        let before = self.begun_before(incarnation);
+        // After a start that went well there is that one alone, and it goes with the confirmation.
+        if before <= 1 {
+            return Ok(());
         }
+        let mut state = self.state.clone();
+        state.incarnations.drain(..before);
+        self.replace(state)
+    }
+
+    /// How many incarnations are on record from before that one.
+    fn begun_before(&self, incarnation: IncarnationId) -> usize {
+        let mut begun = self.state.incarnations.iter();
+        let before = begun.position(|id| *id == incarnation);
+        before.expect("only what was begun is confirmed")
     }
 
     /// The metadata has accepted that incarnation as this broker's: forgets those before it, and
@@ -273,9 +281,7 @@ impl Identity {
             return Err(damaged(0, detail));
         }
         let mut state = self.state.clone();
-        let confirmed = state.incarnations.iter().position(|id| *id == incarnation);
-        let confirmed = confirmed.expect("only what was begun is confirmed");
-        state.incarnations.drain(..confirmed);
+        state.incarnations.drain(..self.begun_before(incarnation));
         state.broker = Some(broker);
         state.boot_id = self.boot_id.clone();
         self.replace(state)?;

@@ -280,7 +280,7 @@ fn gated() -> (Bench, Arc<Gate>) {
     (bench, gate)
 }
 
-fn wait_until(what: &str, so: impl Fn() -> bool) {
+fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
         assert!(began.elapsed() < PATIENCE, "{what}");
@@ -340,11 +340,6 @@ fn a_shard_stops_once_its_storage_has_failed_whatever_it_was_about_to_write() {
         drop(closed);
         let (done, mut stopped) = oneshot::channel();
         bench.shard.send(Message::Stop { done });
-        let mut stopped = || stopped.try_recv().is_ok();
-        let began = Instant::now();
-        while !stopped() {
-            assert!(began.elapsed() < PATIENCE, "it does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("it does not stop", || stopped.try_recv().is_ok());
     });
 }

@@ -13,6 +13,7 @@ use super::super::snapshots::Update;
 use super::super::{BrokerTier, Side};
 use super::Driver;
 use super::work::Done;
+use crate::clock::Clock;
 use crate::limits::{TIER_OBJECTS_PER_STEP, TIER_PROBE_INTERVAL};
 
 impl Driver {
@@ -29,8 +30,7 @@ impl Driver {
             let tier = self.parts.tier.clone();
             let clock = self.parts.clock.clone();
             self.spawn_small(async move {
-                let now_ms = move || clock.now().monotonic_ms;
-                let result = write(&tier, &update, &now_ms).await;
+                let result = write(&tier, &update, &clock).await;
                 Done::Snapshot(update, result)
             });
         }
@@ -174,16 +174,13 @@ async fn ask(tier: &BrokerTier, side: Side) {
     }
 }
 
-async fn write(
-    tier: &BrokerTier,
-    update: &Update,
-    now_ms: &(dyn Fn() -> u64 + Send + Sync),
-) -> Result<(), TierError> {
+async fn write(tier: &BrokerTier, update: &Update, clock: &Clock) -> Result<(), TierError> {
     // A restore takes the newest for the truth, and a store may take minutes for many topics.
+    let check = || tier.fence.check(&tier.tier, clock.now().monotonic_ms);
     for (topic, snapshot) in &update.topics {
-        tier.fence.check(&tier.tier, now_ms()).await?;
+        check().await?;
         tier.tier.put_topic(topic.0, snapshot).await?;
     }
-    tier.fence.check(&tier.tier, now_ms()).await?;
+    check().await?;
     tier.tier.put_snapshot(&update.snapshot).await
 }
